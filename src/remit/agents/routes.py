@@ -1,0 +1,92 @@
+"""`/agents`: read, list, delete, register. Calls to agents are in `rpc/`."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from remit.agents.registration import (
+    RegisterAgentRequest,
+    RegisterAgentResponse,
+    refuse_address,
+    register_by_subject,
+    register_openly,
+    register_with_own_key,
+)
+from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
+from remit.authz.guard import CurrentCaller, get_caller, list_visible
+from remit.authz.route import GuardedRoute, requires, unguarded
+from remit.db.params import Params
+from remit.identity.authenticate import authenticate_optional, read_credentials
+from remit.identity.principal import Principal
+from remit.messages.content import Text
+from remit.paging import Id, Page, read_page
+from remit.rpc.addresses import AddressRefused, check_address
+from remit.wire import DeleteResponse
+
+router = APIRouter(tags=["agents"], route_class=GuardedRoute)
+
+
+@router.get("/agents", openapi_extra=requires("agent", "read"))
+async def list_agents(
+    caller: CurrentCaller,
+    response: Response,
+    page: Annotated[Page, Depends(read_page)],
+    task_id: Id | None = None,
+    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,
+    order_direction: Annotated[Literal["desc"], Query(description="Lists are newest first.")] = "desc",
+) -> list[Agent]:
+    """The agents that the caller may read, newest first. `x-next-cursor` leads to the next page."""
+    params = Params()
+    where = [filter_by_task(params, task_id)] if task_id else []
+    rows = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
+    if cursor := page.next_cursor([row["id"] for row in rows]):
+        response.headers["x-next-cursor"] = cursor
+    return [read_agent(row) for row in rows]
+
+
+@router.post("/agents/register", openapi_extra=unguarded("the agent's key, or the rules of enrolment, decide"))
+async def register_agent(
+    request: Request,
+    body: RegisterAgentRequest,
+    principal: Annotated[Principal | None, Depends(authenticate_optional)],
+) -> RegisterAgentResponse:
+    """An agent process registers, at each of its starts."""
+    state = request.app.state
+    try:
+        url = check_address(body.acp_url, state.settings)
+    except AddressRefused as error:
+        raise refuse_address(str(error)) from error
+    if principal is None:
+        host = request.client.host if request.client else ""
+        return await register_openly(
+            state.database, state.engine, state.settings, host, request.state.request_id, url, body
+        )
+    if principal.kind == "agent":
+        return await register_with_own_key(state.database, principal, read_credentials(request)[0], url, body)
+    return await register_by_subject(get_caller(request, principal), url, body)
+
+
+@router.get("/agents/{agent_id}", openapi_extra=requires("agent", "read"))
+async def read_agent_by_id(caller: CurrentCaller, agent_id: Id) -> Agent:
+    """An agent."""
+    return await get_agent(caller, id=agent_id)
+
+
+@router.get("/agents/name/{agent_name}", openapi_extra=requires("agent", "read"))
+async def read_agent_by_name(caller: CurrentCaller, agent_name: Text) -> Agent:
+    """An agent by its name within the caller's tenant."""
+    return await get_agent(caller, name=agent_name)
+
+
+@router.delete("/agents/{agent_id}", openapi_extra=requires("agent", "delete"))
+async def remove_agent(caller: CurrentCaller, agent_id: Id) -> DeleteResponse:
+    """Delete an agent: its keys die with it."""
+    id, name = await delete_agent(caller, id=agent_id)
+    return DeleteResponse(id=id, message=f"Agent {name} deleted")
+
+
+@router.delete("/agents/name/{agent_name}", openapi_extra=requires("agent", "delete"))
+async def remove_agent_by_name(caller: CurrentCaller, agent_name: Text) -> DeleteResponse:
+    """Delete an agent, by its name."""
+    id, name = await delete_agent(caller, name=agent_name)
+    return DeleteResponse(id=id, message=f"Agent {name} deleted")

@@ -1,0 +1,137 @@
+"""The composition root: what an application is made of, what runs beside it, and which errors it tells how."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from remit import events, health, states
+from remit.agents import routes as agents
+from remit.audit import AuditTrail
+from remit.authz.errors import AuthzError
+from remit.authz.load import load_engine
+from remit.background import Background
+from remit.db.pool import UNREACHABLE, Database
+from remit.errors import BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
+from remit.identity import me
+from remit.messages import routes as messages
+from remit.rpc import routes as rpc
+from remit.rpc.client import AgentClient
+from remit.settings import Settings
+from remit.streams.hub import StreamHub
+from remit.tasks import routes as tasks
+from remit.telemetry.middleware import RequestContext
+from remit.validation import describe_errors
+from remit.version import __version__
+
+log = structlog.get_logger(__name__)
+
+# In this order: `/agents/{agent_id}` would take `/agents/register` for an id.
+ROUTERS = (health.router, me.router, rpc.router, agents.router, tasks.router, messages.router, states.router, events.router)
+
+SHUTDOWN_SECONDS = 5
+
+
+def create_app(settings: Settings, dsn: str) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: the process's settings.
+        dsn: where the database is.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.settings = settings
+        app.state.database = database = await Database.open(
+            dsn, size=settings.pool_size, timeout=settings.pool_timeout
+        )
+        async with database.connection() as connection:
+            app.state.engine = await load_engine(connection, settings)
+        app.state.agents = AgentClient(settings)
+        app.state.background = Background()
+        app.state.hub = hub = StreamHub(database, dsn)
+        app.state.audit = audit = AuditTrail(database)
+        loops = [asyncio.create_task(work) for work in (audit.run(), hub.run_publisher(), hub.run_listener())]
+        try:
+            yield
+        finally:
+            await app.state.background.drain(SHUTDOWN_SECONDS)
+            for loop in loops:
+                loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*loops, return_exceptions=True)
+            await app.state.agents.aclose()
+            await database.close()
+
+    app = FastAPI(
+        title="Remit",
+        version=__version__,
+        description="A control plane for AI-agent tasks in which every task has an owner.",
+        lifespan=lifespan,
+        docs_url="/swagger",
+        redoc_url=None,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    _add_error_handlers(app)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    return app
+
+
+def _respond(request: Request, error: RemitError) -> Response:
+    return JSONResponse(
+        error.body(getattr(request.state, "request_id", None)),
+        error.status,
+        error.headers(),
+        media_type="application/problem+json",
+    )
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RemitError)
+    async def tell(request: Request, error: RemitError) -> Response:
+        if error.status >= 500:
+            log.warning("request failed", cause=repr(error.__cause__ or error))
+        return _respond(request, error)
+
+    @app.exception_handler(Refused)
+    async def tell_refused(request: Request, refused: Refused) -> Response:
+        return _respond(request, refused.error)
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_invalid(request: Request, error: RequestValidationError) -> Response:
+        return _respond(request, Invalid(describe_errors(error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def tell_http(request: Request, error: HTTPException) -> Response:
+        told: RemitError = NotFound("There is no such route.") if error.status_code == 404 else BadRequest(error.detail)
+        if error.status_code not in (400, 404):
+            told.status = error.status_code
+        response = _respond(request, told)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def tell_unavailable(request: Request, error: Exception) -> Response:
+        log.warning("the database failed a request", cause=repr(error))
+        return _respond(request, Unavailable("The database cannot be reached; try again."))
+
+    for kind in (*UNREACHABLE, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError):
+        app.add_exception_handler(kind, tell_unavailable)
+
+    @app.exception_handler(AuthzError)
+    async def tell_authz(request: Request, error: AuthzError) -> Response:
+        # The engine could not answer, and what is not answered is not allowed.
+        log.error("the authorization engine failed", cause=repr(error))
+        return _respond(request, Unavailable("Authorization could not be decided; nothing was done."))
+
+    @app.exception_handler(Exception)
+    async def tell_internal(request: Request, error: Exception) -> Response:
+        return _respond(request, RemitError("Something went wrong here. The log has it under the request id."))

@@ -1,0 +1,395 @@
+"""Compiles a permission into one boolean SQL expression.
+
+A check starts at the resource and probes the caller. Each hop is an EXISTS of its own, fenced by OFFSET 0: without
+the fence the planner turns it into a join and reads every group of the caller. Nested groups and folders become a
+walk: a recursive query that carries the objects of one level and those already seen as arrays, so that a cycle ends
+and the number of levels is known. Recursion that is not a plain union of steps (an intersection or `.all` of two
+recursive parts, or an exclusion of one) is solved over the objects in reach by repeating until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from remit.authz.errors import DEPTH_LIMIT, DEPTH_MARK, SchemaError
+from remit.authz.graph import (
+    NEVER,
+    All,
+    Any,
+    Call,
+    Direct,
+    Every,
+    Graph,
+    Hop,
+    Node,
+    Not,
+    Same,
+    Term,
+    join_all,
+    references,
+)
+
+CALLER: Final = "@CALLER@"
+OBJECT: Final = "@OBJECT@"
+EVERYONE_SQL: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
+MAX_SQL: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The numbers that types and relations have in the database."""
+
+    types: Mapping[str, int]
+    relations: Mapping[str, int]
+
+    def relation(self, name: str | None) -> int:
+        """The code of a subject relation; 0 is the subject itself."""
+        return 0 if name is None else self.relations[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One alternative of a formula: all conditions, and at most one step into the recursion."""
+
+    conditions: tuple[Term, ...]
+    step: Hop | None
+
+
+class NotLinear(Exception):
+    """A recursive formula is not a union of single steps."""
+
+
+class Compiler:
+    """Writes SQL for one kind of caller. The text holds `CALLER` and `OBJECT` where the ids go."""
+
+    def __init__(self, graph: Graph, codes: Codes) -> None:
+        self.graph = graph
+        self.codes = codes
+        self._count = 0
+
+    def check(self, node: Node, object_sql: str = OBJECT) -> str:
+        """A boolean expression, never NULL: the caller holds `node` on the object.
+
+        Raises:
+            PermissionUnknown: there is no such node.
+            SchemaError: the permission is too large to compile.
+        """
+        sql = (
+            self._recursive(node, object_sql)
+            if self.graph.component(node)
+            else self.term(node.type, self.graph.expand(node), object_sql)
+        )
+        if len(sql) > MAX_SQL:
+            raise SchemaError(f"permission {node.type}#{node.name} is too large to compile", suggestion="split it")
+        return sql
+
+    def term(self, type_name: str, term: Term, object_sql: str) -> str:
+        """A boolean expression for a part of a formula."""
+        match term:
+            case Same():
+                return f"({object_sql} = {CALLER}) IS TRUE"
+            case Direct():
+                return self._direct(type_name, term, object_sql)
+            case Hop():
+                return self._hop(type_name, term, object_sql)
+            case Every():
+                return self._every(type_name, term, object_sql)
+            case Call(node):
+                return self.check(node, object_sql)
+            case Not(part):
+                return f"NOT ({self.term(type_name, part, object_sql)})"
+            case Any(parts):
+                return self._join([self.term(type_name, part, object_sql) for part in parts], "OR", "FALSE")
+            case All(parts):
+                return self._join([self.term(type_name, part, object_sql) for part in parts], "AND", "TRUE")
+
+    def name(self, prefix: str) -> str:
+        """A table alias that no other part of the text uses."""
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+    def alive(self, alias: str, expiring: bool) -> str:
+        """The condition that a relationship has not expired, nothing when it cannot."""
+        return f" AND ({alias}.expires_at IS NULL OR {alias}.expires_at > now())" if expiring else ""
+
+    def relation_is(self, column: str, relations: tuple[str, ...]) -> str:
+        """A condition on a relation column."""
+        codes = sorted(self.codes.relations[relation] for relation in relations)
+        if len(codes) == 1:
+            return f"{column} = {codes[0]}"
+        return f"{column} = ANY ('{{{','.join(map(str, codes))}}}'::smallint[])"
+
+    def caller_subject(self, everyone: bool) -> tuple[int, str, int]:
+        """Type code, id expression and relation code of the caller as a subject, or of `*`."""
+        type_code = self.codes.types[self.graph.subject_type]
+        if everyone:
+            return type_code, EVERYONE_SQL, 0
+        return type_code, CALLER, self.codes.relation(self.graph.subject_relation)
+
+    def rows_of(self, alias: str, type_name: str, hop: Hop, object_sql: str) -> str:
+        """FROM and WHERE of the relationships that a hop follows from an object."""
+        types = self.codes.types
+        sql = (
+            f"FROM relationships {alias} WHERE {alias}.resource_type = {types[type_name]}"
+            f" AND {alias}.resource_id = {object_sql} AND {self.relation_is(f'{alias}.relation', hop.relations)}"
+            f" AND {alias}.subject_type = {types[hop.subject_type]}"
+        )
+        if not hop.any_subject_relation:
+            sql += f" AND {alias}.subject_relation = {self.codes.relation(hop.subject_relations[0])}"
+        return sql + self.alive(alias, hop.expiring)
+
+    @staticmethod
+    def _join(parts: list[str], operator: str, empty: str) -> str:
+        if not parts:
+            return empty
+        return parts[0] if len(parts) == 1 else "(" + f" {operator} ".join(parts) + ")"
+
+    def _direct(self, type_name: str, direct: Direct, object_sql: str) -> str:
+        alias = self.name("rd")
+        subject_type, subject_id, subject_relation = self.caller_subject(direct.everyone)
+        return (
+            f"EXISTS (SELECT 1 FROM relationships {alias} WHERE {alias}.resource_type = {self.codes.types[type_name]}"
+            f" AND {alias}.resource_id = {object_sql} AND {self.relation_is(f'{alias}.relation', direct.relations)}"
+            f" AND {alias}.subject_type = {subject_type} AND {alias}.subject_id = {subject_id}"
+            f" AND {alias}.subject_relation = {subject_relation}{self.alive(alias, direct.expiring)} OFFSET 0)"
+        )
+
+    def _hop(self, type_name: str, hop: Hop, object_sql: str) -> str:
+        alias = self.name("rh")
+        rows = self.rows_of(alias, type_name, hop, object_sql)
+        if self.graph.component(hop.target):
+            start = f"ARRAY(SELECT {alias}.subject_id {rows} OFFSET 0)"
+            walk = self._try_walk(hop.target, start)
+            if walk is not None:
+                return walk
+        return f"EXISTS (SELECT 1 {rows} AND {self.check(hop.target, f'{alias}.subject_id')} OFFSET 0)"
+
+    def _every(self, type_name: str, every: Every, object_sql: str) -> str:
+        alias = self.name("re")
+        rows = (
+            f"FROM relationships {alias} WHERE {alias}.resource_type = {self.codes.types[type_name]}"
+            f" AND {alias}.resource_id = {object_sql} AND {alias}.relation = {self.codes.relations[every.relation]}"
+            f"{self.alive(alias, every.expiring)}"
+        )
+        cases = " ".join(
+            f"WHEN {self.codes.types[kind]} THEN {self.check(target, f'{alias}.subject_id')}"
+            for kind, _, target in every.targets
+        )
+        return (
+            f"(EXISTS (SELECT 1 {rows} OFFSET 0) AND NOT EXISTS (SELECT 1 {rows}"
+            f" AND NOT (CASE {alias}.subject_type {cases} ELSE FALSE END) OFFSET 0))"
+        )
+
+    def _recursive(self, node: Node, object_sql: str) -> str:
+        walk = self._try_walk(node, f"ARRAY[{object_sql}]")
+        return walk if walk is not None else self._solve(node, object_sql)
+
+    def products(self, node: Node) -> list[Product]:
+        """A recursive node as alternatives of conditions and at most one step each.
+
+        Raises:
+            NotLinear: two recursive parts are combined, or one is excluded or asked with `.all`.
+        """
+        component = self.graph.component(node)
+
+        def split(term: Term) -> list[Product]:
+            if not component.intersection(references(term)):
+                return [Product((term,), None)]
+            match term:
+                case Hop():
+                    return [Product((), term)]
+                case Any(parts):
+                    return [product for part in parts for product in split(part)]
+                case All(parts):
+                    inside = [part for part in parts if component.intersection(references(part))]
+                    outside = tuple(part for part in parts if part not in inside)
+                    if len(inside) == 1:
+                        return [Product((*outside, *product.conditions), product.step) for product in split(inside[0])]
+            raise NotLinear
+
+        return split(self.graph.expand(node))
+
+    def linear_products(self, node: Node) -> dict[Node, list[Product]] | None:
+        """The products of each node that a walk from this one comes by; None when one is not linear."""
+        found: dict[Node, list[Product]] = {}
+        waiting = [node]
+        try:
+            while waiting:
+                current = waiting.pop()
+                if current not in found:
+                    found[current] = self.products(current)
+                    waiting += [product.step.target for product in found[current] if product.step is not None]
+        except NotLinear:
+            return None
+        return found
+
+    def _try_walk(self, start: Node, start_sql: str) -> str | None:
+        """The walk down from an array of objects, level by level; None when the recursion is not linear."""
+        products = self.linear_products(start)
+        if products is None:
+            return None
+        nodes = sorted(products)
+        walk = self.name("walk")
+        hits = []
+        for index, node in enumerate(nodes):
+            alias = self.name("u")
+            ends = [join_all(list(product.conditions)) for product in products[node] if product.step is None]
+            if ends:
+                base = self._join([self.term(node.type, end, f"{alias}.id") for end in ends], "OR", "FALSE")
+                hits.append(f"EXISTS (SELECT 1 FROM unnest({walk}.f{index}) {alias}(id) WHERE {base} OFFSET 0)")
+        steps = [
+            (node, product, nodes.index(product.step.target))
+            for node in nodes
+            for product in products[node]
+            if product.step
+        ]
+        hit = self._join(hits, "OR", "FALSE")
+        return (
+            f"EXISTS ({self._levels(walk, nodes, start, start_sql, steps)} SELECT 1 FROM {walk} WHERE"
+            f" CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN {depth_error(f'{walk}.n')} ELSE {hit} END OFFSET 0)"
+        )
+
+    def _levels(
+        self,
+        walk: str,
+        nodes: list[Node],
+        start: Node,
+        start_sql: str,
+        steps: list[tuple[Node, Product, int]],
+    ) -> str:
+        """The WITH of a walk: per level and node the new objects (f) and all objects so far (s)."""
+        first, following, columns = [], [], []
+        for index, node in enumerate(nodes):
+            columns += [f"f{index}", f"s{index}"]
+            initial = "b.ids" if node == start else "'{}'::uuid[]"
+            first += [initial, initial]
+            arms = []
+            for source, product, target in steps:
+                if target != index:
+                    continue
+                assert product.step is not None
+                alias, row = self.name("u"), self.name("rw")
+                conditions = "".join(
+                    f" AND {self.term(source.type, condition, f'{alias}.id')}" for condition in product.conditions
+                )
+                rows = self.rows_of(row, source.type, product.step, f"{alias}.id")
+                arms.append(
+                    f"SELECT {row}.subject_id FROM unnest({walk}.f{nodes.index(source)}) {alias}(id)"
+                    f" CROSS JOIN LATERAL (SELECT {row}.subject_id {rows}{conditions} OFFSET 0) {row}"
+                )
+            seen = f"SELECT unnest({walk}.s{index})"
+            following.append(
+                f"ARRAY(({' UNION '.join(arms)}) EXCEPT {seen}) AS f{index}" if arms else f"'{{}}'::uuid[] AS f{index}"
+            )
+        grown = ", ".join(f"y.f{index}, {walk}.s{index} || y.f{index}" for index in range(len(nodes)))
+        open_levels = " + ".join(f"cardinality({walk}.f{index})" for index in range(len(nodes)))
+        return (
+            f"WITH RECURSIVE {walk}(n, {', '.join(columns)}) AS ("
+            f"SELECT 0, {', '.join(first)} FROM (SELECT {start_sql} AS ids OFFSET 0) b UNION ALL"
+            f" SELECT {walk}.n + 1, {grown} FROM {walk} CROSS JOIN LATERAL (SELECT {', '.join(following)} OFFSET 0) y"
+            f" WHERE {open_levels} > 0 AND {walk}.n <= {DEPTH_LIMIT}"
+            # The level after the last one only tells whether there would have been more.
+            f" AND ({walk}.n < {DEPTH_LIMIT} OR {self._any_new('y', len(nodes))}))"
+        )
+
+    @staticmethod
+    def _any_new(alias: str, count: int) -> str:
+        return "(" + " + ".join(f"cardinality({alias}.f{index})" for index in range(count)) + ") > 0"
+
+    def _solve(self, node: Node, object_sql: str) -> str:
+        """Recursion of any form: find the objects in reach, then apply all formulas until nothing changes."""
+        nodes = sorted(self.graph.component(node))
+        walk, state = self.name("walk"), self.name("state")
+        steps = [
+            (source, Product((), hop), nodes.index(hop.target))
+            for source in nodes
+            for hop in self._hops_within(self.graph.expand(source), frozenset(nodes))
+        ]
+        levels = self._levels(walk, nodes, node, f"ARRAY[{object_sql}]", steps)
+        columns = ", ".join(f"t{index}" for index in range(len(nodes)))
+        empty = ", ".join("'{}'::uuid[]" for _ in nodes)
+        rounds = []
+        for index, member in enumerate(nodes):
+            alias = self.name("u")
+            formula = self._term_within(member.type, self.graph.expand(member), f"{alias}.id", nodes, state)
+            rounds.append(
+                f"ARRAY(SELECT {alias}.id FROM unnest(o.s{index}) {alias}(id) WHERE {formula} ORDER BY 1) AS t{index}"
+            )
+        same = " AND ".join(f"y.t{index} = {state}.t{index}" for index in range(len(nodes)))
+        next_columns = ", ".join(f"y.t{index}" for index in range(len(nodes)))
+        seen = ", ".join(f"{walk}.s{index}" for index in range(len(nodes)))
+        return (
+            f"({levels}, o AS MATERIALIZED (SELECT CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN"
+            f" {depth_error(f'{walk}.n')} ELSE TRUE END AS fine, {seen} FROM {walk} ORDER BY {walk}.n DESC LIMIT 1),"
+            f" {state}(n, done, {columns}) AS (SELECT 0, FALSE, {empty} UNION ALL"
+            f" SELECT {state}.n + 1, {same}, {next_columns} FROM {state} CROSS JOIN o"
+            f" CROSS JOIN LATERAL (SELECT {', '.join(rounds)} OFFSET 0) y"
+            f" WHERE o.fine AND NOT {state}.done AND {state}.n <= {DEPTH_LIMIT})"
+            f" SELECT CASE WHEN {state}.done THEN {object_sql} = ANY ({state}.t{nodes.index(node)})"
+            f" ELSE {depth_error(f'{state}.n')} END FROM {state} ORDER BY {state}.n DESC LIMIT 1)"
+        )
+
+    def _hops_within(self, term: Term, component: frozenset[Node]) -> list[Hop]:
+        """Every relationship that leads from one recursive node to another, wherever it stands in the formula."""
+        match term:
+            case Hop(target=target):
+                return [term] if target in component else []
+            case Every(relation, targets, expiring):
+                return [
+                    Hop((relation,), kind, subject_relations, True, target, expiring)
+                    for kind, subject_relations, target in targets
+                    if target in component
+                ]
+            case Any(parts) | All(parts):
+                return [hop for part in parts for hop in self._hops_within(part, component)]
+            case Not(part):
+                return self._hops_within(part, component)
+        return []
+
+    def _term_within(self, type_name: str, term: Term, object_sql: str, nodes: list[Node], state: str) -> str:
+        """A formula in which recursive parts read the state of the last round."""
+        if not set(nodes).intersection(references(term)):
+            return self.term(type_name, term, object_sql)
+        match term:
+            case Hop(target=target):
+                alias = self.name("rs")
+                rows = self.rows_of(alias, type_name, term, object_sql)
+                known = f"{alias}.subject_id = ANY ({state}.t{nodes.index(target)})"
+                return f"EXISTS (SELECT 1 {rows} AND {known} OFFSET 0)"
+            case Every(relation, targets, expiring):
+                alias = self.name("rs")
+                rows = (
+                    f"FROM relationships {alias} WHERE {alias}.resource_type = {self.codes.types[type_name]}"
+                    f" AND {alias}.resource_id = {object_sql} AND {alias}.relation = {self.codes.relations[relation]}"
+                    f"{self.alive(alias, expiring)}"
+                )
+                cases = []
+                for kind, _, target in targets:
+                    if target in nodes:
+                        known = f"{alias}.subject_id = ANY ({state}.t{nodes.index(target)})"
+                    else:
+                        known = self.check(target, f"{alias}.subject_id")
+                    cases.append(f"WHEN {self.codes.types[kind]} THEN {known}")
+                return (
+                    f"(EXISTS (SELECT 1 {rows} OFFSET 0) AND NOT EXISTS (SELECT 1 {rows}"
+                    f" AND NOT (CASE {alias}.subject_type {' '.join(cases)} ELSE FALSE END) OFFSET 0))"
+                )
+            case Not(part):
+                return f"NOT ({self._term_within(type_name, part, object_sql, nodes, state)})"
+            case Any(parts):
+                inner = [self._term_within(type_name, part, object_sql, nodes, state) for part in parts]
+                return self._join(inner, "OR", "FALSE")
+            case All(parts):
+                inner = [self._term_within(type_name, part, object_sql, nodes, state) for part in parts]
+                return self._join(inner, "AND", "TRUE")
+        raise AssertionError(f"calls are written out before: {term}")
+
+
+def depth_error(level_sql: str) -> str:
+    """A boolean expression that raises; it depends on a column, so that the planner cannot evaluate it early."""
+    return f"('{DEPTH_MARK} ' || {level_sql})::boolean"
+
+
+__all__ = ["CALLER", "NEVER", "OBJECT", "Codes", "Compiler", "Product", "depth_error"]

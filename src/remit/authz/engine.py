@@ -1,0 +1,118 @@
+"""The port: what Remit asks of an authorization engine. `postgres.py` is the embedded one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import asyncpg
+
+from remit.authz.model import Relationship, Resource, Subject
+from remit.db.params import Params
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+# A string, because asyncpg's classes take type arguments only for a type checker.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+
+class Engine(Protocol):
+    """Answers questions about the graph and stores it.
+
+    The methods named `*_sql` give a piece of SQL that a caller puts into a statement of its own, so that a row and
+    the answer about it, or a row and its relationships, travel in one round trip and one transaction. Each adds what
+    it needs to the statement's `Params`.
+    """
+
+    def check_sql(self, params: Params, subject: Subject, permission: str, resource_type: str, id_sql: str) -> str:
+        """A boolean SQL expression, never NULL: may `subject` do `permission` to the resource?
+
+        Args:
+            params: the parameters of the statement it goes into.
+            subject: who asks; a plain subject, not a set.
+            permission: a permission or relation of the type.
+            resource_type: the type.
+            id_sql: a SQL expression of type uuid for the id (a column or a placeholder).
+
+        Raises:
+            SchemaError: the schema has no such type or permission.
+        """
+
+    def visible_sql(
+        self,
+        params: Params,
+        subject: Subject,
+        permission: str,
+        resource_type: str,
+        *,
+        table: str,
+        columns: str,
+        where: str,
+        before_sql: str | None,
+        limit: int,
+    ) -> str:
+        """A whole SELECT: the newest rows of `table` that `subject` may `permission`, by id, newest first.
+
+        Args:
+            params: the statement's parameters.
+            subject: who asks.
+            permission: a permission of the type.
+            resource_type: the type of the table's rows.
+            table: the table, given the alias `t`; its id column is the resource id.
+            columns: the select list over `t`.
+            where: the noun's own conditions over `t` (SQL, `TRUE` for none).
+            before_sql: a placeholder for the id that the page starts after, None for the first page.
+            limit: most rows.
+        """
+
+    async def check(self, connection: Connection, subject: Subject, permission: str, resource: Resource) -> bool:
+        """May `subject` do `permission` to `resource`?"""
+
+    async def check_many(
+        self, connection: Connection, subject: Subject, permission: str, resources: Sequence[Resource]
+    ) -> list[bool]:
+        """The same for many resources of one type, in one round trip; answers in the order asked."""
+
+    def insert_sql(self, params: Params, relationships: Sequence[Relationship], *, when: str = "TRUE") -> str:
+        """An `INSERT INTO relationships …` to be one part of a `WITH`; existing relationships stay as they are.
+
+        Args:
+            params: the statement's parameters.
+            relationships: what to write; types, relations and subjects are checked against the schema.
+            when: a SQL condition, evaluated once: nothing is written where it is false.
+
+        Raises:
+            RelationshipError: a relationship that the schema does not allow.
+        """
+
+    def zedtoken_sql(self, params: Params) -> str:
+        """A SQL expression of type text: the zedtoken of what the surrounding transaction writes."""
+
+    async def write(
+        self,
+        connection: Connection,
+        *,
+        touch: Sequence[Relationship] = (),
+        delete: Sequence[Relationship] = (),
+        actor: str | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Write and remove relationships in the caller's transaction; removed ones move to the history.
+
+        Returns:
+            The zedtoken at which the change is visible, once the transaction has committed.
+        """
+
+    async def remove_all(
+        self, connection: Connection, resource: Resource, *, actor: str | None = None, request_id: str | None = None
+    ) -> int:
+        """Remove every relationship in which the resource stands, as resource or as subject; return how many."""
+
+    async def read(
+        self, connection: Connection, resource: Resource, relation: str | None = None
+    ) -> list[Relationship]:
+        """The relationships written on a resource that have not expired, in a stable order."""
+
+    async def lookup_resources(
+        self, connection: Connection, subject: Subject, permission: str, resource_type: str, *, after: str | None, limit: int
+    ) -> list[str]:
+        """Ids of the resources on which `subject` holds `permission`, ordered, after the cursor id."""

@@ -1,0 +1,402 @@
+"""A schema as formulas over one caller: what each relation and permission asks of the relationships.
+
+The formulas are made for one kind of caller (`user`, or a set like `group#member`): what can never lead to that kind
+is left out, so that the SQL asks only what can be answered with yes. A node is a relation or permission of a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from remit.authz.errors import PermissionUnknown
+from remit.authz.schema import (
+    Arrow,
+    Exclusion,
+    Expression,
+    Intersection,
+    Nil,
+    Reference,
+    Relation,
+    Schema,
+    Self,
+    Union,
+)
+from remit.authz.schema_check import suggest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Node:
+    """A relation or permission of a type."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The object is the caller itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """The caller stands in one of these relations of the object; with `everyone`, `*` of the caller's type does."""
+
+    relations: tuple[str, ...]
+    everyone: bool
+    expiring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One of these relations points at an object on which the caller holds `target`.
+
+    Attributes:
+        relations: the relations followed.
+        subject_type: the type of what they point at.
+        subject_relations: the subject relations that count (None is the object itself).
+        any_subject_relation: an arrow, which looks at the object whatever its subject relation.
+        target: what the caller must hold there.
+        expiring: whether these relationships may expire.
+    """
+
+    relations: tuple[str, ...]
+    subject_type: str
+    subject_relations: tuple[str | None, ...]
+    any_subject_relation: bool
+    target: Node
+    expiring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """`.all()`: the relation points at something, and the caller holds the target on all it points at.
+
+    Attributes:
+        targets: type, its subject relations and target on it, for the types on which the caller can hold it.
+    """
+
+    relation: str
+    targets: tuple[tuple[str, tuple[str | None, ...], Node], ...]
+    expiring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What another node of the same object says."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """At least one part; none at all is never."""
+
+    parts: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Each part."""
+
+    parts: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite."""
+
+    part: Term
+
+
+Term = Same | Direct | Hop | Every | Call | Any | All | Not
+NEVER = Any(())
+
+
+class Graph:
+    """The formulas of a schema for one kind of caller.
+
+    Args:
+        schema: a checked schema.
+        subject_type: the caller's type.
+        subject_relation: the caller's relation when it is a set, else None.
+    """
+
+    def __init__(self, schema: Schema, subject_type: str, subject_relation: str | None) -> None:
+        self.subject_type = subject_type
+        self.subject_relation = subject_relation
+        self._schema = schema
+        raw = {
+            Node(definition.name, member.name): self._formula_of(definition.name, member.name)
+            for definition in schema.definitions
+            for member in definition.members
+        }
+        possible = _find_possible(raw)
+        self.formulas = {node: _prune(term, possible) for node, term in raw.items()}
+        self._components = _find_components(self.formulas)
+
+    def formula(self, node: Node) -> Term:
+        """A node's formula.
+
+        Raises:
+            PermissionUnknown: the schema has no such type or permission.
+        """
+        try:
+            return self.formulas[node]
+        except KeyError:
+            raise _unknown(self._schema, node) from None
+
+    def component(self, node: Node) -> frozenset[Node]:
+        """The nodes that are recursive together with this one; empty when it is not recursive."""
+        self.formula(node)
+        return self._components[node]
+
+    def expand(self, node: Node) -> Term:
+        """The formula with every call on the same object written out, except calls into other recursions."""
+        component = self.component(node)
+
+        def write_out(term: Term) -> Term:
+            match term:
+                case Call(callee):
+                    inner = self.component(callee)
+                    return term if inner and inner != component else write_out(self.formulas[callee])
+                case Any(parts):
+                    return join_any([write_out(part) for part in parts])
+                case All(parts):
+                    return join_all([write_out(part) for part in parts])
+                case Not(part):
+                    return Not(write_out(part))
+            return term
+
+        return write_out(self.formula(node))
+
+    def _formula_of(self, type_name: str, name: str) -> Term:
+        definition = self._schema.get(type_name)
+        member = definition.get(name) if definition else None
+        assert member is not None
+        if isinstance(member, Relation):
+            term = self._relation_term(member)
+        else:
+            term = self._expression_term(type_name, member.expression)
+        # SpiceDB: a set is a member of itself.
+        if (type_name, name) == (self.subject_type, self.subject_relation):
+            return join_any([Same(), term])
+        return term
+
+    def _relation_term(self, relation: Relation) -> Term:
+        parts: list[Term] = []
+        for allowed in relation.allowed:
+            if allowed.type == self.subject_type:
+                if allowed.wildcard:
+                    # SpiceDB: the wildcard holds for every subject of the type, for a set too.
+                    parts.append(Direct((relation.name,), True, allowed.expiration))
+                elif allowed.relation == self.subject_relation:
+                    parts.append(Direct((relation.name,), False, allowed.expiration))
+            if allowed.relation is not None:
+                target = Node(allowed.type, allowed.relation)
+                hop = Hop((relation.name,), allowed.type, (allowed.relation,), False, target, allowed.expiration)
+                parts.append(hop)
+        return join_any(parts)
+
+    def _expression_term(self, type_name: str, expression: Expression) -> Term:
+        match expression:
+            case Reference(name):
+                return Call(Node(type_name, name))
+            case Nil():
+                return NEVER
+            case Self():
+                own = (type_name, None) == (self.subject_type, self.subject_relation)
+                return Same() if own else NEVER
+            case Arrow(relation, name, every):
+                return self._arrow_term(type_name, relation, name, every)
+            case Union(parts):
+                return join_any([self._expression_term(type_name, part) for part in parts])
+            case Intersection(parts):
+                return join_all([self._expression_term(type_name, part) for part in parts])
+            case Exclusion(base, removed):
+                kept = self._expression_term(type_name, base)
+                return join_all([kept, Not(self._expression_term(type_name, removed))])
+
+    def _arrow_term(self, type_name: str, relation_name: str, name: str, every: bool) -> Term:
+        definition = self._schema.get(type_name)
+        relation = definition.get(relation_name) if definition else None
+        assert isinstance(relation, Relation)
+        expiring = any(allowed.expiration for allowed in relation.allowed)
+        subject_relations: dict[str, list[str | None]] = {}
+        for allowed in relation.allowed:
+            subject_relations.setdefault(allowed.type, []).append(allowed.relation)
+        targets = [
+            (subject_type, tuple(dict.fromkeys(subject_relations[subject_type])), Node(subject_type, name))
+            for subject_type in subject_relations
+            if (target := self._schema.get(subject_type)) is not None
+            # An object whose type has no such permission grants nothing.
+            and (target.get(name) is not None)
+        ]
+        if every:
+            return Every(relation_name, tuple(targets), expiring)
+        return join_any(
+            [
+                Hop((relation_name,), subject_type, relations, True, target, expiring)
+                for subject_type, relations, target in targets
+            ]
+        )
+
+
+def _unknown(schema: Schema, node: Node) -> PermissionUnknown:
+    definition = schema.get(node.type)
+    if definition is None:
+        near = suggest(node.type, (known.name for known in schema.definitions))
+        return PermissionUnknown(f"the schema has no type {node.type!r}" + (f"; {near}" if near else ""))
+    near = suggest(node.name, (member.name for member in definition.members))
+    return PermissionUnknown(
+        f"type {node.type!r} has no relation or permission {node.name!r}" + (f"; {near}" if near else "")
+    )
+
+
+def join_any(parts: list[Term]) -> Term:
+    """A disjunction, flattened, with what can be probed at once put together and the cheap parts first."""
+    flat: list[Term] = []
+    for part in parts:
+        for inner in part.parts if isinstance(part, Any) else (part,):
+            _merge_into(flat, inner)
+    if len(flat) == 1:
+        return flat[0]
+    return Any(tuple(sorted(flat, key=_cost)))
+
+
+def _merge_into(flat: list[Term], term: Term) -> None:
+    for index, known in enumerate(flat):
+        if known == term:
+            return
+        if isinstance(term, Direct | Hop) and type(known) is type(term):
+            relations = tuple(dict.fromkeys((*known.relations, *term.relations)))  # type: ignore[union-attr]  # same kind as term
+            if replace(known, relations=relations) == replace(term, relations=relations):  # type: ignore[call-arg]  # both kinds have it
+                flat[index] = replace(term, relations=relations)
+                return
+    flat.append(term)
+
+
+def join_all(parts: list[Term]) -> Term:
+    """A conjunction, flattened; never, as soon as one part can never hold."""
+    flat: list[Term] = []
+    for part in parts:
+        flat += part.parts if isinstance(part, All) else (part,)
+    flat = [part for part in dict.fromkeys(flat) if part != Not(NEVER)]
+    if NEVER in flat:
+        return NEVER
+    return flat[0] if len(flat) == 1 else All(tuple(flat))
+
+
+def _cost(term: Term) -> int:
+    match term:
+        case Same():
+            return 0
+        case Direct():
+            return 1
+        case Hop():
+            return 3
+        case Any(parts) | All(parts):
+            return max((_cost(part) for part in parts), default=0)
+    return 2
+
+
+def references(term: Term) -> Iterator[Node]:
+    """The nodes that a formula refers to, on the same object or through a relationship."""
+    match term:
+        case Hop(target=target):
+            yield target
+        case Every(targets=targets):
+            for _, _, target in targets:
+                yield target
+        case Call(node):
+            yield node
+        case Any(parts) | All(parts):
+            for part in parts:
+                yield from references(part)
+        case Not(part):
+            yield from references(part)
+
+
+def _find_possible(formulas: dict[Node, Term]) -> set[Node]:
+    """The nodes that the caller can hold at all, looking only at kinds of subjects."""
+    possible: set[Node] = set()
+
+    def holds(term: Term) -> bool:
+        match term:
+            case Hop(target=target):
+                return target in possible
+            case Every(targets=targets):
+                return any(target in possible for _, _, target in targets)
+            case Call(node):
+                return node in possible
+            case Any(parts):
+                return any(holds(part) for part in parts)
+            case All(parts):
+                return all(holds(part) for part in parts)
+        return True
+
+    changed = True
+    while changed:
+        found = {node for node, term in formulas.items() if node not in possible and holds(term)}
+        possible |= found
+        changed = bool(found)
+    return possible
+
+
+def _prune(term: Term, possible: set[Node]) -> Term:
+    match term:
+        case Hop(target=target):
+            return term if target in possible else NEVER
+        case Every(relation, targets, expiring):
+            left = tuple(target for target in targets if target[2] in possible)
+            return Every(relation, left, expiring) if left else NEVER
+        case Call(node):
+            return term if node in possible else NEVER
+        case Any(parts):
+            return join_any([_prune(part, possible) for part in parts])
+        case All(parts):
+            return join_all([_prune(part, possible) for part in parts])
+        case Not(part):
+            return Not(_prune(part, possible))
+    return term
+
+
+def _find_components(formulas: dict[Node, Term]) -> dict[Node, frozenset[Node]]:
+    """Strongly connected components (Tarjan 1972, without recursion); empty for a node that is not recursive."""
+    edges = {node: list(dict.fromkeys(references(term))) for node, term in formulas.items()}
+    index: dict[Node, int] = {}
+    low: dict[Node, int] = {}
+    stack: list[Node] = []
+    on_stack: set[Node] = set()
+    components: dict[Node, frozenset[Node]] = {}
+    for root in formulas:
+        if root in index:
+            continue
+        work = [(root, iter(edges[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        on_stack.add(root)
+        while work:
+            node, targets = work[-1]
+            for target in targets:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    on_stack.add(target)
+                    work.append((target, iter(edges[target])))
+                    break
+                if target in on_stack:
+                    low[node] = min(low[node], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    members = [stack.pop()]
+                    while members[-1] != node:
+                        members.append(stack.pop())
+                    on_stack.difference_update(members)
+                    recursive = len(members) > 1 or node in edges[node]
+                    for member in members:
+                        components[member] = frozenset(members) if recursive else frozenset()
+    return components

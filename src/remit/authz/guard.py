@@ -1,0 +1,301 @@
+"""May this caller? The one place that turns a denial into 404 or 403.
+
+What a caller may not read does not exist for it: a denied read is the 404 of an absent resource, by the same statement
+(A2A says it MUST be so: a server must not reveal resources that the client is not authorized to access). A denied
+stronger operation is 403 only for a caller who may read. Each route says in its declaration what it asks; a route whose
+answer is a success although it asked nothing of the kind is answered 500 instead (`route.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import asyncpg
+from fastapi import Depends, Request
+
+from remit.audit import AuditEntry, AuditTrail
+from remit.authz.engine import Engine
+from remit.authz.model import Resource, Subject
+from remit.db.params import Params
+from remit.db.pool import Connection, Database
+from remit.errors import Forbidden, NotFound
+from remit.identity.authenticate import authenticate
+from remit.identity.principal import Principal
+from remit.paging import Page
+from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceKind:
+    """A type of the graph whose resources are rows of a table.
+
+    Attributes:
+        type: the definition in the schema.
+        table: the table of its rows, which has `id`, `tenant_id` and `name`.
+        alive: SQL over the alias `t`; a row for which it is false is absent.
+    """
+
+    type: str
+    table: str
+    alive: str
+
+
+@dataclass(slots=True)
+class Caller:
+    """A principal in a request, with what it takes to ask and to record.
+
+    Attributes:
+        principal: who.
+        database: where rows and relationships are.
+        engine: what answers.
+        audit: where refusals are recorded.
+        request_id: the request.
+        asked: what was asked in this request, as `type.permission`.
+        checks: how many questions that were.
+    """
+
+    principal: Principal
+    database: Database
+    engine: Engine
+    audit: AuditTrail
+    request_id: str
+    asked: set[str] = field(default_factory=set)
+    checks: int = 0
+
+    @property
+    def subject(self) -> Subject:
+        """The principal as the graph knows it."""
+        return Subject(self.principal.kind, self.principal.id)
+
+    @property
+    def actor(self) -> str:
+        """The principal as histories and logs name it."""
+        return str(self.subject)
+
+    def note(self, resource_type: str, permission: str, outcome: str, checks: int = 1) -> None:
+        """Count a question, and remember that it was asked."""
+        self.asked.add(f"{resource_type}.{permission}")
+        self.checks += checks
+        CHECKS.labels(resource_type, permission, outcome).inc()
+
+    def audit_entry(
+        self,
+        action: str,
+        outcome: str,
+        resource: Resource | None = None,
+        detail: dict[str, object] | None = None,
+    ) -> AuditEntry:
+        """An audit entry with this caller as its actor."""
+        return AuditEntry(
+            tenant_id=self.principal.tenant_id,
+            actor_type=self.principal.kind,
+            actor_id=self.principal.id,
+            action=action,
+            outcome=outcome,
+            resource_type=resource.type if resource else None,
+            resource_id=resource.id if resource else None,
+            request_id=self.request_id,
+            detail=detail,
+        )
+
+
+def get_caller(request: Request, principal: Annotated[Principal, Depends(authenticate)]) -> Caller:
+    """The caller of a request; `request.state.caller` keeps it for the check of the route's declaration."""
+    state = request.app.state
+    caller = Caller(principal, state.database, state.engine, state.audit, request.state.request_id)
+    request.state.caller = caller
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
+
+
+def absent(label: str) -> NotFound:
+    """The 404 of whatever is absent, or is not there for the caller.
+
+    Args:
+        label: how the caller named it: `id '…'` or `name '…'`.
+    """
+    return NotFound(f"Item with {label} does not exist.")
+
+
+def label_of(*, id: str | None = None, name: str | None = None) -> str:
+    """How a caller named a resource, for `absent`."""
+    return f"id '{id}'" if id is not None else f"name '{name}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one statement found out about a resource for a caller.
+
+    Attributes:
+        row: the selected columns, None when there is no such row.
+        allowed: he may do what was asked.
+        readable: he may read it.
+        same_tenant: it is of his tenant.
+        tenant_allowed: he holds the permission on his tenant that was asked for in the same statement.
+    """
+
+    row: asyncpg.Record | None
+    allowed: bool
+    readable: bool
+    same_tenant: bool
+    tenant_allowed: bool
+
+
+async def probe(
+    caller: Caller,
+    kind: ResourceKind,
+    permission: str,
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    columns: str = "t.*",
+    tenant_permission: str | None = None,
+    connection: Connection | None = None,
+) -> Verdict:
+    """Ask, without a consequence: one statement, whatever the answer. The arguments are those of `authorize`."""
+    params = Params()
+    tenant = params.add(caller.principal.tenant_id, "uuid")
+    own = f"t.tenant_id = {tenant}"
+    engine, subject = caller.engine, caller.subject
+    allowed = engine.check_sql(params, subject, permission, kind.type, "t.id")
+    readable = allowed if permission == "read" else engine.check_sql(params, subject, "read", kind.type, "t.id")
+    on_tenant = engine.check_sql(params, subject, tenant_permission, "tenant", tenant) if tenant_permission else "FALSE"
+    match = f"t.id = {params.add(id, 'uuid')}" if id is not None else f"{own} AND t.name = {params.add(name, 'text')}"
+    statement = (
+        f"SELECT {columns}, {own} AS guard_own, {own} AND ({allowed}) AS guard_allowed, "
+        f"{own} AND ({readable}) AS guard_readable, ({on_tenant}) AS guard_tenant "
+        f"FROM {kind.table} t WHERE {match} AND {kind.alive}"
+    )
+    if connection is not None:
+        row = await connection.fetchrow(statement, *params.values)
+    else:
+        async with caller.database.connection() as free:
+            row = await free.fetchrow(statement, *params.values)
+    if row is None:
+        caller.note(kind.type, permission, "absent")
+        return Verdict(None, False, False, False, False)
+    caller.note(kind.type, permission, "allowed" if row["guard_allowed"] else "denied")
+    if tenant_permission:
+        caller.note("tenant", tenant_permission, "allowed" if row["guard_tenant"] else "denied")
+    return Verdict(row, row["guard_allowed"], row["guard_readable"], row["guard_own"], row["guard_tenant"])
+
+
+async def authorize(
+    caller: Caller,
+    kind: ResourceKind,
+    permission: str,
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    columns: str = "t.*",
+    connection: Connection | None = None,
+) -> asyncpg.Record:
+    """The row, if the caller may `permission` it.
+
+    Args:
+        caller: who asks.
+        kind: what is asked about.
+        permission: a permission of the type.
+        id: the id, or else
+        name: the name within the caller's tenant.
+        columns: select list over the alias `t`; must include `t.id`.
+        connection: a connection in whose transaction to ask; by default one is taken for this statement.
+
+    Raises:
+        NotFound: it is absent, of another tenant, or the caller may not read it.
+        Forbidden: the caller may read it but not do this.
+    """
+    verdict = await probe(caller, kind, permission, id=id, name=name, columns=columns, connection=connection)
+    return judge(caller, kind, permission, verdict, label_of(id=id, name=name))
+
+
+def judge(caller: Caller, kind: ResourceKind, permission: str, verdict: Verdict, label: str) -> asyncpg.Record:
+    """The row of a verdict that allows; any other becomes the error that the caller may see, and is recorded.
+
+    Raises:
+        NotFound, Forbidden: as `authorize`.
+    """
+    row = verdict.row
+    if row is None:
+        raise absent(label)
+    if verdict.allowed:
+        return row
+    resource = Resource(kind.type, row["id"])
+    action = f"{kind.type}.{permission}"
+    if verdict.readable:
+        caller.audit.record(caller.audit_entry(action, "denied", resource))
+        raise Forbidden(f"You may read this {kind.type} but not {permission} it. Its owner can give you more.")
+    if not verdict.same_tenant:
+        caller.audit.record(caller.audit_entry(action, "other_tenant", resource))
+    raise absent(label)
+
+
+async def authorize_tenant(
+    caller: Caller, permission: str, connection: Connection | None = None
+) -> None:
+    """Ask for a permission on the caller's own tenant.
+
+    Raises:
+        Forbidden: it is missing.
+    """
+    resource = Resource("tenant", caller.principal.tenant_id)
+    if connection is not None:
+        allowed = await caller.engine.check(connection, caller.subject, permission, resource)
+    else:
+        async with caller.database.connection() as own:
+            allowed = await caller.engine.check(own, caller.subject, permission, resource)
+    caller.note("tenant", permission, "allowed" if allowed else "denied")
+    if not allowed:
+        raise deny_tenant(caller, permission)
+
+
+def deny_tenant(caller: Caller, permission: str) -> Forbidden:
+    """The refusal of something that the caller's tenant does not let him do, recorded."""
+    caller.audit.record(
+        caller.audit_entry(f"tenant.{permission}", "denied", Resource("tenant", caller.principal.tenant_id))
+    )
+    return Forbidden(f"Your role in the tenant does not include `{permission}`. A tenant admin can give it to you.")
+
+
+async def list_visible(
+    caller: Caller,
+    kind: ResourceKind,
+    page: Page,
+    *,
+    columns: str,
+    where: Sequence[str],
+    params: Params,
+) -> list[asyncpg.Record]:
+    """The page of rows that the caller may read, newest first: one statement.
+
+    Args:
+        caller: who asks.
+        kind: the type of the rows.
+        page: which part of the list.
+        columns: select list over the alias `t`; must include `t.id`.
+        where: the noun's conditions over `t`, whose values are in `params`.
+        params: the statement's parameters.
+    """
+    tenant = params.add(caller.principal.tenant_id, "uuid")
+    statement = caller.engine.visible_sql(
+        params,
+        caller.subject,
+        "read",
+        kind.type,
+        table=kind.table,
+        columns=columns,
+        where=" AND ".join([f"t.tenant_id = {tenant}", kind.alive, *where]),
+        before_sql=params.add(page.before, "uuid") if page.before else None,
+        limit=page.rows_needed,
+    )
+    async with caller.database.connection() as connection:
+        rows = await connection.fetch(statement, *params.values)
+    caller.note(kind.type, "read", "listed")
+    return list(rows)[page.skip :]
+
+
+def observe_checks(caller: Caller) -> None:
+    """Count a finished request's questions."""
+    CHECKS_PER_REQUEST.observe(caller.checks)

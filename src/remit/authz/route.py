@@ -1,0 +1,108 @@
+"""How a route says what it asks, and what holds it to its word.
+
+A router made with `route_class=GuardedRoute` takes routes whose `openapi_extra` is `requires(…)` or `unguarded(…)`; the
+declaration is published in the API description as `x-remit-permission`. A guarded route that answers a success although
+the declared question was never asked is answered 500: a forgotten check shows at its first use, and shows nothing.
+"""
+
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from remit.authz.guard import observe_checks
+from remit.errors import Invalid, Refused
+
+log = structlog.get_logger(__name__)
+
+DECLARATION = "x-remit-permission"
+_OPENING = re.compile(rb"[\[{]")
+
+
+def requires(resource_type: str, permission: str, *, or_else: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The declaration of a route that asks `permission` on a resource of the type before its side effect.
+
+    Args:
+        resource_type: a type of the schema.
+        permission: the permission that matches the side effect.
+        or_else: what it asks instead for side effects of another kind, as `type.permission`.
+    """
+    return {DECLARATION: {"asks": [f"{resource_type}.{permission}", *or_else]}}
+
+
+def unguarded(reason: str) -> dict[str, Any]:
+    """The declaration of a route that asks nothing of the graph, with the reason why that is right."""
+    return {DECLARATION: {"asks": [], "because": reason}}
+
+
+def parse_json(body: bytes, most_depth: int) -> Any:
+    """Parse JSON strictly (RFC 8259): no NaN, no lone surrogates, no U+0000, bounded depth.
+
+    Args:
+        body: the text.
+        most_depth: deepest nesting allowed.
+
+    Raises:
+        Invalid: it is not such JSON.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid([("body", f"must be JSON (line {error.lineno}, column {error.colno})")]) from error
+    if b"\\u0000" in body.lower() or sum(1 for _ in _OPENING.finditer(body)) > most_depth:
+        _check_json(value, most_depth)
+    return value
+
+
+def _check_json(value: Any, most_depth: int) -> None:
+    level = [("body", value)]
+    for _ in range(most_depth):
+        deeper: list[tuple[str, Any]] = []
+        for path, item in level:
+            if isinstance(item, str) and "\x00" in item:
+                raise Invalid([(path, "must not contain the character U+0000")])
+            if isinstance(item, dict):
+                if any("\x00" in key for key in item):
+                    raise Invalid([(path, "must not contain the character U+0000 in a key")])
+                deeper += [(f"{path}.{key}"[:100], child) for key, child in item.items()]
+            elif isinstance(item, list):
+                deeper += [(f"{path}.{number}"[:100], child) for number, child in enumerate(item)]
+        if not deeper:
+            return
+        level = deeper
+    raise Invalid([("body", f"must not be nested deeper than {most_depth} levels")])
+
+
+class StrictRequest(Request):
+    """A request whose JSON is parsed by `parse_json`."""
+
+    async def json(self) -> Any:
+        try:
+            return parse_json(await self.body(), self.app.state.settings.max_json_depth)
+        except Invalid as error:
+            raise Refused(error) from error
+
+
+class GuardedRoute(APIRoute):
+    """A route that must ask what it declares."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        declared = (self.openapi_extra or {}).get(DECLARATION)
+        asks: list[str] = declared["asks"] if declared else ["nothing was declared"]
+
+        async def handle_guarded(request: Request) -> Response:
+            response = await handle(StrictRequest(request.scope, request.receive))
+            caller = getattr(request.state, "caller", None)
+            if caller is not None:
+                observe_checks(caller)
+            if asks and response.status_code < 400 and (caller is None or caller.asked.isdisjoint(asks)):
+                log.error("route did not ask what it declares", route=self.path, asks=asks)
+                raise RuntimeError("The route answered without asking for the permission that it declares.")
+            return response
+
+        return handle_guarded

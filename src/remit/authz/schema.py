@@ -1,0 +1,478 @@
+"""SpiceDB's schema language: the syntax tree and the parser.
+
+The grammar and its precedence follow SpiceDB (github.com/authzed/spicedb, pkg/schemadsl): union binds tightest, then
+intersection, then exclusion, so `a + b & c` is `(a + b) & c` and `a - b + c` is `a - (b + c)`; each is read from the
+left. What is not covered (caveats, partials, imports) is refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from lark import Lark, Token, Transformer, UnexpectedInput, v_args
+from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
+
+from remit.authz.errors import SchemaError
+
+MAX_NESTING: Final = 50
+SUPPORTED_FLAGS: Final = frozenset({"expiration", "self", "typechecking"})
+KEYWORDS: Final = frozenset({"caveat", "definition", "nil", "permission", "relation", "with"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file; line and column count from 1."""
+
+    line: int
+    column: int
+
+
+NOWHERE: Final = Place(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A relation or permission of the same definition."""
+
+    name: str
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """`relation->name`: the permission on what the relation points at.
+
+    With `every` (`.all()`) each of the objects must grant it, and there must be one; otherwise any of them.
+    """
+
+    relation: str
+    name: str
+    every: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Nil:
+    """Nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """The object itself, as a subject. A keyword only under `use self`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Who is in any of the parts."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intersection:
+    """Who is in all of the parts."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Who is in `base` and not in `removed`."""
+
+    base: Expression
+    removed: Expression
+
+
+Expression = Reference | Arrow | Nil | Self | Union | Intersection | Exclusion
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedType:
+    """A kind of subject that a relation takes: `user`, `user:*`, `group#member`, each perhaps `with expiration`."""
+
+    type: str
+    relation: str | None = None
+    wildcard: bool = False
+    expiration: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+    def __str__(self) -> str:
+        text = self.type + (":*" if self.wildcard else f"#{self.relation}" if self.relation else "")
+        return f"{text} with expiration" if self.expiration else text
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation that relationships are written to."""
+
+    name: str
+    allowed: tuple[AllowedType, ...]
+    doc: tuple[str, ...] = ()
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A permission computed from relationships.
+
+    Attributes:
+        annotation: the subject types declared under `use typechecking`, empty for none.
+    """
+
+    name: str
+    expression: Expression
+    annotation: tuple[str, ...] = ()
+    doc: tuple[str, ...] = ()
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A type of object, with relations and permissions in the order written."""
+
+    name: str
+    members: tuple[Relation | Permission, ...]
+    doc: tuple[str, ...] = ()
+    place: Place = field(default=NOWHERE, compare=False)
+
+    def get(self, name: str) -> Relation | Permission | None:
+        """The relation or permission of that name."""
+        return next((member for member in self.members if member.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A parsed schema.
+
+    Attributes:
+        definitions: the types, in the order written.
+        flags: names after `use`, sorted.
+        source: the text it was read from.
+        file: name of its file, for error messages.
+    """
+
+    definitions: tuple[Definition, ...]
+    flags: tuple[str, ...] = ()
+    source: str = field(default="", compare=False)
+    file: str = field(default="schema.zed", compare=False)
+
+    def get(self, name: str) -> Definition | None:
+        """The definition of that name."""
+        return next((definition for definition in self.definitions if definition.name == name), None)
+
+    def error(self, reason: str, place: Place, suggestion: str | None = None) -> SchemaError:
+        """An error that points at a place of this schema."""
+        return _error(reason, self.source, self.file, place, suggestion)
+
+
+GRAMMAR: Final = r"""
+start: (use | definition | caveat | unsupported)*
+use: "use" NAME _end
+definition: DEFINITION path "{" (relation | permission | unsupported_partial)* "}" _end
+caveat: CAVEAT /[\s\S]+/
+unsupported: UNSUPPORTED /[\s\S]+/
+unsupported_partial: ELLIPSIS path _end
+
+relation: RELATION NAME ":" allowed ("|" allowed)* _end
+allowed: path ["#" (NAME | ELLIPSIS)] [traits]
+       | path ":" STAR [traits] -> wildcard
+traits: WITH path ["and" path]
+
+permission: PERMISSION NAME [":" annotation] "=" exclusion _end
+annotation: path ("|" path)*
+?exclusion: intersection | exclusion "-" intersection -> exclude
+?intersection: union | union ("&" union)+ -> intersect
+?union: term | term ("+" term)+ -> unite
+?term: NAME -> reference
+     | NIL -> nil
+     | NAME "->" NAME -> arrow
+     | NAME "." NAME "(" NAME ")" -> function
+     | "(" exclusion ")"
+
+path: NAME ("/" NAME)*
+_end: ";"*
+
+DEFINITION: "definition"
+RELATION: "relation"
+PERMISSION: "permission"
+CAVEAT: "caveat"
+UNSUPPORTED: /(partial|import|from)\b/
+NIL: "nil"
+WITH: "with"
+STAR: "*"
+ELLIPSIS: "..."
+NAME: /[a-zA-Z_][a-zA-Z0-9_]*/
+COMMENT: /\/\/[^\n]*/ | /\/\*[\s\S]*?\*\//
+%ignore /\s+/
+%ignore COMMENT
+"""
+
+_COMMENT: Final = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_NAME_RULE: Final = re.compile(r"[a-z][a-z0-9_]{1,62}[a-z0-9]")
+_TOKEN_NAMES: Final = {
+    "NAME": "a name",
+    "RBRACE": "}",
+    "LBRACE": "{",
+    "EQUAL": "=",
+    "COLON": ":",
+    "LPAR": "(",
+    "RPAR": ")",
+    "HASH": "#",
+    "STAR": "*",
+    "VBAR": "|",
+    "SLASH": "/",
+    "$END": "the end of the file",
+}
+
+
+def parse_schema(source: str, file: str = "schema.zed") -> Schema:
+    """Read a schema; `check_schema` then checks its names and types.
+
+    Args:
+        source: the text.
+        file: the file's name, for error messages.
+
+    Raises:
+        SchemaError: the text does not parse, breaks the rules for names, or uses what is not covered.
+    """
+    _refuse_deep_nesting(source, file)
+    try:
+        tree = _PARSER.parse(source)
+        return _Builder(source, file).transform(tree)
+    except UnexpectedInput as error:
+        raise _syntax_error(error, source, file) from None
+    except VisitError as error:
+        if isinstance(error.orig_exc, SchemaError):
+            raise error.orig_exc from None
+        raise
+
+
+def _error(reason: str, source: str, file: str, place: Place, suggestion: str | None = None) -> SchemaError:
+    lines = source.split("\n")
+    line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
+    return SchemaError(
+        reason, file=file, line=place.line, column=place.column, source_line=line.rstrip("\r"), suggestion=suggestion
+    )
+
+
+def _refuse_deep_nesting(source: str, file: str) -> None:
+    depth = 0
+    bare = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), source)
+    for match in re.finditer(r"[()]", bare):
+        depth += 1 if match.group() == "(" else -1
+        if depth > MAX_NESTING:
+            line = bare.count("\n", 0, match.start()) + 1
+            column = match.start() - bare.rfind("\n", 0, match.start())
+            raise _error(
+                f"parentheses are nested more than {MAX_NESTING} deep",
+                source,
+                file,
+                Place(line, column),
+                "name the inner parts as permissions of their own",
+            )
+
+
+def _syntax_error(error: UnexpectedInput, source: str, file: str) -> SchemaError:
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        place = Place(error.token.line or 1, error.token.column or 1)
+        found = f"unexpected {str(error.token).split()[0][:40]!r}"
+        expected = error.accepts or error.expected
+    elif isinstance(error, UnexpectedCharacters):
+        place = Place(error.line, error.column)
+        found = f"unexpected character {error.char!r}"
+        expected = error.allowed or set()
+    else:
+        lines = source.rstrip().split("\n")
+        place = Place(len(lines), len(lines[-1]) + 1)
+        found = "the file ends too early"
+        expected = error.expected if isinstance(error, UnexpectedToken | UnexpectedEOF) else set()
+    names = sorted({_TOKEN_NAMES.get(name, name.lower()) for name in expected if not name.startswith("__")})
+    return _error(found, source, file, place, f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None)
+
+
+class _Builder(Transformer[Token, Schema]):
+    """Turns the parse tree into the syntax tree."""
+
+    def __init__(self, source: str, file: str) -> None:
+        super().__init__()
+        self._source = source
+        self._file = file
+        self._flags: set[str] = set()
+        self._comments = [(match.start(), match.end(), match.group()) for match in _COMMENT.finditer(source)]
+
+    def _fail(self, reason: str, token: Token, suggestion: str | None = None) -> SchemaError:
+        return _error(reason, self._source, self._file, _place(token), suggestion)
+
+    def _check_name(self, token: Token, what: str) -> str:
+        name = str(token)
+        if name in KEYWORDS:
+            raise self._fail(f"{name!r} is a keyword and cannot name a {what}", token)
+        if not _NAME_RULE.fullmatch(name):
+            raise self._fail(
+                f"{name!r} cannot name a {what}",
+                token,
+                "names have 3 to 64 characters, a-z, 0-9 and _, begin with a letter and do not end with _",
+            )
+        return name
+
+    def _doc_before(self, start: int) -> tuple[str, ...]:
+        doc: list[str] = []
+        for begin, end, comment in reversed(self._comments):
+            if end <= start:
+                if self._source[end:start].strip():
+                    break
+                # A comment that ends a line of code belongs to that line, not to what follows.
+                line_start = self._source.rfind("\n", 0, begin) + 1
+                if self._source[line_start:begin].strip():
+                    break
+                doc.append("\n".join(line.strip() for line in comment.split("\n")))
+                start = begin
+        return tuple(reversed(doc))
+
+    def start(self, items: list[object]) -> Schema:
+        definitions = tuple(item for item in items if isinstance(item, Definition))
+        flags = tuple(sorted(item for item in items if isinstance(item, str)))
+        schema = Schema(definitions, flags, self._source, self._file)
+        return _mark_self(schema) if "self" in flags else schema
+
+    @v_args(inline=True)
+    def use(self, flag: Token) -> str:
+        if flag not in SUPPORTED_FLAGS:
+            raise self._fail(f"'use {flag}' is not supported", flag, f"supported: {', '.join(sorted(SUPPORTED_FLAGS))}")
+        return str(flag)
+
+    @v_args(inline=True)
+    def caveat(self, keyword: Token, _rest: Token) -> object:
+        raise self._fail("caveats are not supported", keyword, "remove the caveat, or use the engine 'spicedb'")
+
+    @v_args(inline=True)
+    def unsupported(self, keyword: Token, _rest: Token) -> object:
+        raise self._fail(f"{keyword!s} is not supported", keyword, "write the definitions into this file")
+
+    @v_args(inline=True)
+    def unsupported_partial(self, keyword: Token, _path: object) -> object:
+        raise self._fail("partials are not supported", keyword, "write the relations and permissions out")
+
+    def definition(self, items: list[object]) -> Definition:
+        keyword, path, *members = items
+        assert isinstance(keyword, Token) and isinstance(path, tuple)
+        name = "/".join(self._check_name(token, "definition") for token in path)
+        return Definition(
+            name,
+            tuple(member for member in members if isinstance(member, Relation | Permission)),
+            self._doc_before(keyword.start_pos or 0),
+            _place(path[0]),
+        )
+
+    def path(self, tokens: list[Token]) -> tuple[Token, ...]:
+        return tuple(tokens)
+
+    def relation(self, items: list[object]) -> Relation:
+        keyword, name, *allowed = items
+        assert isinstance(keyword, Token) and isinstance(name, Token)
+        types = tuple(item for item in allowed if isinstance(item, AllowedType))
+        doc = self._doc_before(keyword.start_pos or 0)
+        return Relation(self._check_name(name, "relation"), types, doc, _place(name))
+
+    @v_args(inline=True)
+    def allowed(self, path: tuple[Token, ...], relation: Token | None, expiration: bool | None) -> AllowedType:
+        ellipsis = relation is None or relation == "..."
+        return AllowedType(
+            "/".join(path), None if ellipsis else str(relation), False, bool(expiration), _place(path[0])
+        )
+
+    @v_args(inline=True)
+    def wildcard(self, path: tuple[Token, ...], _star: Token, expiration: bool | None) -> AllowedType:
+        return AllowedType("/".join(path), None, True, bool(expiration), _place(path[0]))
+
+    def traits(self, items: list[object]) -> bool:
+        for path in items[1:]:
+            if isinstance(path, tuple) and "/".join(path) != "expiration":
+                raise self._fail(
+                    f"caveats are not supported: 'with {'/'.join(path)}'",
+                    path[0],
+                    "remove the caveat, or use the engine 'spicedb'",
+                )
+        return True
+
+    @v_args(inline=True)
+    def permission(
+        self, keyword: Token, name: Token, annotation: tuple[str, ...] | None, expression: Expression
+    ) -> Permission:
+        doc = self._doc_before(keyword.start_pos or 0)
+        return Permission(self._check_name(name, "permission"), expression, annotation or (), doc, _place(name))
+
+    def annotation(self, paths: list[tuple[Token, ...]]) -> tuple[str, ...]:
+        return tuple("/".join(path) for path in paths)
+
+    @v_args(inline=True)
+    def exclude(self, base: Expression, removed: Expression) -> Exclusion:
+        return Exclusion(base, removed)
+
+    def intersect(self, parts: list[Expression]) -> Intersection:
+        return Intersection(tuple(parts))
+
+    def unite(self, parts: list[Expression]) -> Union:
+        return Union(tuple(parts))
+
+    @v_args(inline=True)
+    def reference(self, name: Token) -> Reference:
+        return Reference(str(name), _place(name))
+
+    def nil(self, _items: list[Token]) -> Nil:
+        return Nil()
+
+    @v_args(inline=True)
+    def arrow(self, relation: Token, name: Token) -> Arrow:
+        return Arrow(str(relation), str(name), False, _place(relation))
+
+    @v_args(inline=True)
+    def function(self, relation: Token, function: Token, name: Token) -> Arrow:
+        if function not in ("any", "all"):
+            raise self._fail(f"unknown function {str(function)!r}", function, "use .any(…) or .all(…)")
+        return Arrow(str(relation), str(name), function == "all", _place(relation))
+
+
+def _place(token: Token) -> Place:
+    return Place(token.line or 1, token.column or 1)
+
+
+def _mark_self(schema: Schema) -> Schema:
+    """Under `use self` the word is a keyword: replace each reference of that name."""
+
+    def mark(expression: Expression) -> Expression:
+        match expression:
+            case Reference("self"):
+                return Self()
+            case Union(parts):
+                return Union(tuple(mark(part) for part in parts))
+            case Intersection(parts):
+                return Intersection(tuple(mark(part) for part in parts))
+            case Exclusion(base, removed):
+                return Exclusion(mark(base), mark(removed))
+        return expression
+
+    return Schema(
+        tuple(
+            Definition(
+                definition.name,
+                tuple(
+                    Permission(member.name, mark(member.expression), member.annotation, member.doc, member.place)
+                    if isinstance(member, Permission)
+                    else member
+                    for member in definition.members
+                ),
+                definition.doc,
+                definition.place,
+            )
+            for definition in schema.definitions
+        ),
+        schema.flags,
+        schema.source,
+        schema.file,
+    )
+
+
+_PARSER: Final = Lark(GRAMMAR, parser="lalr", maybe_placeholders=True, propagate_positions=False)

@@ -1,0 +1,180 @@
+"""Who else may: the roles that a resource's owner gives to users, service accounts and groups of the tenant."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+
+from remit.audit import write_audit
+from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
+from remit.authz.model import Relationship, Resource, Subject
+from remit.db.pool import Connection
+from remit.errors import Conflict, Invalid
+
+Role = Literal["viewer", "editor", "owner"]
+SubjectType = Literal["user", "service_account", "group"]
+SubjectName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
+
+
+class ShareRequest(BaseModel):
+    """Give a subject a role; the one it had on this resource is replaced."""
+
+    subject_type: SubjectType
+    subject_id: SubjectName = Field(description="External id of a user or service account, or a group's name.")
+    role: Role
+    expires_at: AwareDatetime | None = Field(None, description="When the role ends by itself.")
+
+
+class Grant(BaseModel):
+    """One role of one subject on a resource."""
+
+    subject_type: str
+    subject_id: str
+    subject_relation: str | None
+    role: str
+    expires_at: datetime | None
+
+
+class AccessList(BaseModel):
+    """All roles given on a resource. Tenant admins and the parent agent have theirs without being listed."""
+
+    grants: list[Grant]
+
+
+_FIND_SUBJECT = """
+SELECT id FROM subjects
+ WHERE tenant_id = $1 AND kind = $2 AND (external_id = $3 OR id::text = $3) AND disabled_at IS NULL
+ ORDER BY issuer = 'remit' DESC LIMIT 1
+"""
+_FIND_GROUP = """
+SELECT id FROM groups WHERE tenant_id = $1 AND (name = $2 OR id::text = $2) AND disabled_at IS NULL
+"""
+_NAMES = """
+SELECT id, external_id AS name FROM subjects WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL SELECT id, name FROM groups WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL SELECT id, name FROM agents WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL SELECT id, name FROM tenants WHERE id = $1 AND id = ANY($2::uuid[])
+"""
+
+
+async def find_subject(connection: Connection, tenant_id: str, subject_type: SubjectType, name: str) -> Subject:
+    """The subject that a tenant knows by a name.
+
+    Raises:
+        Invalid: the tenant has no such subject, or it is disabled; one of another tenant is answered alike.
+    """
+    if subject_type == "group":
+        found = await connection.fetchval(_FIND_GROUP, tenant_id, name)
+        relation = "member"
+    else:
+        found = await connection.fetchval(_FIND_SUBJECT, tenant_id, subject_type, name)
+        relation = None
+    if found is None:
+        label = subject_type.replace("_", " ")
+        raise Invalid([("subject_id", f"must name a {label} of your tenant that is not disabled")])
+    return Subject(subject_type, found, relation)
+
+
+async def list_access(caller: Caller, kind: ResourceKind, id: str) -> AccessList:
+    """Who holds which role on a resource.
+
+    Raises:
+        NotFound: absent for this caller.
+        Forbidden: he may read it but not share it.
+    """
+    await authorize(caller, kind, "share", id=id, columns="t.id")
+    async with caller.database.connection() as connection:
+        return await _read_access(caller, connection, Resource(kind.type, id))
+
+
+async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareRequest) -> AccessList:
+    """Give a role.
+
+    Raises:
+        NotFound, Forbidden: as `list_access`.
+        Invalid: no such subject in the tenant.
+        Conflict: it would take the role from the last owner.
+    """
+    resource = Resource(kind.type, id)
+    async with caller.database.transaction() as connection:
+        await _lock_to_share(caller, connection, kind, id)
+        subject = await find_subject(connection, caller.principal.tenant_id, request.subject_type, request.subject_id)
+        grants = await caller.engine.read(connection, resource)
+        others = [g for g in grants if g.relation in ROLES and g.subject == subject and g.relation != request.role]
+        if request.role != "owner" or request.expires_at is not None:
+            _keep_an_owner(grants, subject)
+        await caller.engine.write(
+            connection,
+            touch=[Relationship(resource, request.role, subject, request.expires_at)],
+            delete=others,
+            actor=caller.actor,
+            request_id=caller.request_id,
+        )
+        await write_audit(
+            connection,
+            caller.audit_entry(f"{kind.type}.share", "done", resource, {"subject": str(subject), "role": request.role}),
+        )
+        return await _read_access(caller, connection, resource)
+
+
+async def unshare(
+    caller: Caller, kind: ResourceKind, id: str, subject_type: SubjectType, subject_id: str, role: Role | None
+) -> AccessList:
+    """Take a role away, or all roles of a subject when `role` is None; one that it does not hold is no error.
+
+    Raises:
+        NotFound, Forbidden, Invalid, Conflict: as `share`.
+    """
+    resource = Resource(kind.type, id)
+    async with caller.database.transaction() as connection:
+        await _lock_to_share(caller, connection, kind, id)
+        subject = await find_subject(connection, caller.principal.tenant_id, subject_type, subject_id)
+        grants = await caller.engine.read(connection, resource)
+        taken = [g for g in grants if g.subject == subject and g.relation in ROLES and role in (None, g.relation)]
+        if any(g.relation == "owner" for g in taken):
+            _keep_an_owner(grants, subject)
+        await caller.engine.write(connection, delete=taken, actor=caller.actor, request_id=caller.request_id)
+        await write_audit(
+            connection,
+            caller.audit_entry(
+                f"{kind.type}.unshare",
+                "done",
+                resource,
+                {"subject": str(subject), "roles": [g.relation for g in taken]},
+            ),
+        )
+        return await _read_access(caller, connection, resource)
+
+
+async def _lock_to_share(caller: Caller, connection: Connection, kind: ResourceKind, id: str) -> None:
+    # The lock keeps two owners from taking each other's role at the same moment.
+    await authorize(caller, kind, "share", id=id, columns="t.id", connection=connection)
+    statement = f"SELECT 1 FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR UPDATE"
+    if not await connection.fetchval(statement, id):
+        raise absent(label_of(id=id))
+
+
+def _keep_an_owner(grants: list[Relationship], leaving: Subject) -> None:
+    owners = {g.subject for g in grants if g.relation == "owner" and g.expires_at is None}
+    if owners == {leaving}:
+        raise Conflict("This is the last owner. Make somebody else an owner first.")
+
+
+async def _read_access(caller: Caller, connection: Connection, resource: Resource) -> AccessList:
+    grants = [g for g in await caller.engine.read(connection, resource) if g.relation in ROLES]
+    rows = await connection.fetch(_NAMES, caller.principal.tenant_id, [g.subject.id for g in grants])
+    names = {row["id"]: row["name"] for row in rows}
+    return AccessList(
+        grants=[
+            Grant(
+                subject_type=g.subject.type,
+                subject_id=names.get(g.subject.id, g.subject.id),
+                subject_relation=g.subject.relation,
+                role=g.relation,
+                expires_at=g.expires_at,
+            )
+            for g in grants
+        ]
+    )

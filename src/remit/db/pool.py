@@ -1,0 +1,131 @@
+"""The connections of one process.
+
+Statements are prepared and their plans generic: planning an authorization check takes longer than running it.
+A connection is held for a statement or a transaction, never while something remote is awaited.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import asyncpg
+import orjson
+from fastapi import Request
+
+from remit.errors import Unavailable
+
+OLDEST_POSTGRES = 15
+
+# What a lost, refused or exhausted database looks like; all of them are answered 503 and pass by themselves.
+UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # the driver's classes are generic in its type hints only
+    Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class WrongDatabase(Exception):
+    """The database cannot serve Remit. The message says what to do."""
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
+    # Ids are text everywhere above the database.
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
+
+
+class Database:
+    """A pool of connections; `connection()` for single statements, `transaction()` for several."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    @classmethod
+    async def open(cls, dsn: str, *, size: int = 10, timeout: float = 5.0) -> Self:
+        """Connect.
+
+        Args:
+            dsn: a libpq URL.
+            size: most connections.
+            timeout: seconds to wait for a free or a new connection.
+
+        Raises:
+            WrongDatabase: the server is older than PostgreSQL 15.
+            OSError: it cannot be reached.
+        """
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            init=_prepare_connection,
+            timeout=timeout,
+            server_settings={
+                "application_name": "remit",
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+                "timezone": "UTC",
+                "statement_timeout": "30s",
+                "idle_in_transaction_session_timeout": "30s",
+            },
+        )
+        database = cls(pool, timeout)
+        async with database.connection() as connection:
+            version = connection.get_server_version()
+        if version.major < OLDEST_POSTGRES:
+            await pool.close()
+            raise WrongDatabase(
+                f"The database is PostgreSQL {version.major}.{version.minor}: Remit needs 15 or newer. "
+                "Point REMIT_DATABASE_URL at a newer server, or unset it to use the embedded one."
+            )
+        return database
+
+    async def close(self) -> None:
+        """Close all connections; those still in use after two seconds are cut."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 2)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit, for one statement.
+
+        Raises:
+            Unavailable: none is to be had in time.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=self._timeout)
+        except (TimeoutError, *UNREACHABLE) as error:
+            raise Unavailable("The database cannot be reached; try again.") from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection with a transaction: committed at the end, rolled back by an exception."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+def get_database(request: Request) -> Database:
+    """The database of the application that the request came to."""
+    database: Database = request.app.state.database
+    return database

@@ -1,0 +1,399 @@
+"""Every table of Remit, in one place.
+
+The metadata mirrors what the migrations make, name by name: a test migrates a database and compares. Statements
+are written as SQL beside the code that runs them; nothing here is used to query.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB, UUID
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class Xid8(UserDefinedType[str]):
+    """PostgreSQL's 64-bit transaction id: never wraps, and with a snapshot tells commit order."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+def _id() -> Column[object]:
+    return Column("id", UUID, primary_key=True)
+
+
+def _tenant() -> Column[object]:
+    return Column("tenant_id", UUID, ForeignKey("tenants.id"), nullable=False)
+
+
+def _at(name: str, *, nullable: bool = False) -> Column[object]:
+    default = None if nullable else text("now()")
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+def _creators(table: str) -> list[Column[object] | CheckConstraint | Index]:
+    """Who made the row. No foreign key: the record outlives its subject."""
+    return [
+        Column("creator_user_id", UUID),
+        Column("creator_service_account_id", UUID),
+        Column("creator_agent_id", UUID),
+        Column("authz_zedtoken", Text),
+        CheckConstraint("num_nonnulls(creator_user_id, creator_service_account_id) <= 1", name="at_most_one_creator"),
+        CheckConstraint(
+            "creator_agent_id IS NULL OR num_nonnulls(creator_user_id, creator_service_account_id) = 0",
+            name="agent_or_subject_creator",
+        ),
+        Index(
+            f"ix_{table}_creator_user_id", "creator_user_id", postgresql_where=text("creator_user_id IS NOT NULL")
+        ),
+        Index(
+            f"ix_{table}_creator_service_account_id",
+            "creator_service_account_id",
+            postgresql_where=text("creator_service_account_id IS NOT NULL"),
+        ),
+    ]
+
+
+tenants = Table(
+    "tenants",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    _at("created_at"),
+    _at("disabled_at", nullable=True),
+    UniqueConstraint("name"),
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("kind", Text, nullable=False),
+    Column("issuer", Text, nullable=False, server_default=text("'remit'")),
+    Column("external_id", Text, nullable=False),
+    Column("display_name", Text),
+    _at("created_at"),
+    _at("disabled_at", nullable=True),
+    CheckConstraint("kind IN ('user', 'service_account')", name="kind"),
+    UniqueConstraint("tenant_id", "kind", "issuer", "external_id"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    _at("created_at"),
+    _at("disabled_at", nullable=True),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("acp_type", Text, nullable=False),
+    Column("acp_url", Text),
+    Column("agent_input_type", Text),
+    Column("registration_metadata", JSONB),
+    _at("registered_at", nullable=True),
+    _at("created_at"),
+    _at("updated_at"),
+    *_creators("agents"),
+    CheckConstraint(
+        "status IN ('Ready', 'Failed', 'Unknown', 'Deleted', 'Unhealthy', 'BuildOnly')", name="status"
+    ),
+    CheckConstraint("acp_type IN ('sync', 'async', 'agentic')", name="acp_type"),
+    Index(
+        "uq_agents_tenant_id_name",
+        "tenant_id",
+        "name",
+        unique=True,
+        postgresql_where=text("status <> 'Deleted'"),
+    ),
+    Index("ix_agents_tenant_id_id", "tenant_id", text("id DESC")),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("agent_id", UUID, ForeignKey("agents.id"), nullable=False),
+    Column("name", Text),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("params", JSONB),
+    Column("task_metadata", JSONB),
+    _at("created_at"),
+    _at("updated_at"),
+    _at("cleaned_at", nullable=True),
+    *_creators("tasks"),
+    CheckConstraint(
+        "status IN ('RUNNING', 'INTERRUPTED', 'COMPLETED', 'FAILED', 'CANCELED', 'TERMINATED', 'TIMED_OUT', 'DELETED')",
+        name="status",
+    ),
+    Index(
+        "uq_tasks_tenant_id_name",
+        "tenant_id",
+        "name",
+        unique=True,
+        postgresql_where=text("status <> 'DELETED'"),
+    ),
+    Index("ix_tasks_tenant_id_id", "tenant_id", text("id DESC")),
+    Index("ix_tasks_agent_id_id", "agent_id", text("id DESC")),
+)
+
+task_turns = Table(
+    "task_turns",
+    metadata,
+    Column("task_id", UUID, primary_key=True),
+    Column("holder", UUID, nullable=False),
+    _at("expires_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("content", JSONB, nullable=False),
+    Column("streaming_status", Text),
+    Column("interrupted", Boolean, nullable=False, server_default=text("false")),
+    Column("author_subject_id", UUID),
+    Column("author_agent_id", UUID),
+    _at("created_at"),
+    _at("updated_at"),
+    CheckConstraint("streaming_status IN ('IN_PROGRESS', 'DONE')", name="streaming_status"),
+    Index("ix_messages_task_id_created_at_id", "task_id", text("created_at DESC"), "id"),
+)
+
+states = Table(
+    "states",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("agent_id", UUID, ForeignKey("agents.id"), nullable=False),
+    Column("state", JSONB, nullable=False),
+    _at("created_at"),
+    _at("updated_at"),
+    UniqueConstraint("task_id", "agent_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("agent_id", UUID, ForeignKey("agents.id"), nullable=False),
+    Column("sequence_id", BigInteger, Identity(always=True), nullable=False),
+    Column("content", JSONB),
+    _at("created_at"),
+    Index("ix_events_task_id_agent_id_sequence_id", "task_id", "agent_id", "sequence_id"),
+)
+
+agent_task_trackers = Table(
+    "agent_task_trackers",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("agent_id", UUID, ForeignKey("agents.id"), nullable=False),
+    Column("status", Text),
+    Column("status_reason", Text),
+    Column("last_processed_event_id", UUID),
+    _at("created_at"),
+    _at("updated_at"),
+    UniqueConstraint("task_id", "agent_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("subject_id", UUID, ForeignKey("subjects.id")),
+    Column("agent_id", UUID, ForeignKey("agents.id", ondelete="CASCADE")),
+    Column("name", Text),
+    Column("prefix", Text, nullable=False),
+    Column("secret_hash", BYTEA, nullable=False),
+    _at("created_at"),
+    _at("last_used_at", nullable=True),
+    _at("expires_at", nullable=True),
+    _at("revoked_at", nullable=True),
+    CheckConstraint("num_nonnulls(subject_id, agent_id) = 1", name="one_holder"),
+    UniqueConstraint("secret_hash"),
+    Index("ix_api_keys_subject_id", "subject_id", postgresql_where=text("subject_id IS NOT NULL")),
+    Index("ix_api_keys_agent_id", "agent_id", postgresql_where=text("agent_id IS NOT NULL")),
+    Index("ix_api_keys_tenant_id_id", "tenant_id", text("id DESC")),
+)
+
+# Codes of types and relations are given once and never used again: rows of `relationships` hold them for ever.
+authz_types = Table(
+    "authz_types",
+    metadata,
+    Column("code", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("name"),
+)
+
+authz_relations = Table(
+    "authz_relations",
+    metadata,
+    Column("code", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    CheckConstraint("code > 0", name="code"),  # 0 is the ellipsis: the subject itself
+    UniqueConstraint("name"),
+)
+
+authz_schemas = Table(
+    "authz_schemas",
+    metadata,
+    Column("version", Integer, Identity(always=True), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("sha256", BYTEA, nullable=False),
+    Column("applied_by", Text, nullable=False),
+    _at("applied_at"),
+)
+
+# Ids that are not canonical UUIDs are stored as a UUID made from type and text; this reads them back.
+authz_ids = Table(
+    "authz_ids",
+    metadata,
+    Column("type", SmallInteger, primary_key=True),
+    Column("id", UUID, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+relationships = Table(
+    "relationships",
+    metadata,
+    Column("resource_type", SmallInteger, primary_key=True),
+    Column("resource_id", UUID, primary_key=True),
+    Column("relation", SmallInteger, primary_key=True),
+    Column("subject_type", SmallInteger, primary_key=True),
+    Column("subject_id", UUID, primary_key=True),
+    Column("subject_relation", SmallInteger, primary_key=True, server_default=text("0")),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("written_xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Index(
+        "ix_relationships_by_subject",
+        "subject_type",
+        "subject_id",
+        "subject_relation",
+        "resource_type",
+        "relation",
+        text("resource_id DESC"),
+        postgresql_include=["expires_at"],
+    ),
+    Index("ix_relationships_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    # Index-only scans need pages marked all-visible, so vacuum comes early, after inserts too.
+    postgresql_with={
+        "autovacuum_vacuum_scale_factor": 0.01,
+        "autovacuum_vacuum_insert_scale_factor": 0.01,
+    },
+)
+
+relationship_history = Table(
+    "relationship_history",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("resource_type", SmallInteger, nullable=False),
+    Column("resource_id", UUID, nullable=False),
+    Column("relation", SmallInteger, nullable=False),
+    Column("subject_type", SmallInteger, nullable=False),
+    Column("subject_id", UUID, nullable=False),
+    Column("subject_relation", SmallInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("written_xid", Xid8, nullable=False),
+    Column("removed_xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    _at("removed_at"),
+    Column("actor", Text),
+    Column("request_id", Text),
+    Index("ix_relationship_history_resource", "resource_type", "resource_id"),
+    Index("ix_relationship_history_subject", "subject_type", "subject_id"),
+)
+
+# Deliveries owed to an engine that lives elsewhere. The embedded engine owes none, so its table stays empty.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    Column("resource_type", Text, nullable=False),
+    Column("resource_id", UUID, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("revocation", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text),
+    _at("created_at"),
+    _at("leased_until", nullable=True),
+    _at("dead_at", nullable=True),
+    Index("ix_outbox_resource", "resource_type", "resource_id", "version"),
+)
+
+# Live updates of a task, kept an hour. Unlogged: after a crash of the database a reader starts at the tail again.
+stream_entries = Table(
+    "stream_entries",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", UUID, nullable=False),
+    Column("data", Text, nullable=False),
+    _at("created_at"),
+    Index("ix_stream_entries_task_id_seq", "task_id", "seq"),
+    Index("ix_stream_entries_created_at", "created_at"),
+    prefixes=["UNLOGGED"],
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    Column("tenant_id", UUID),  # no foreign key: the record outlives the tenant
+    _at("at"),
+    Column("actor_type", Text, nullable=False),
+    Column("actor_id", UUID),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("resource_type", Text),
+    Column("resource_id", Text),
+    Column("request_id", Text),
+    Column("detail", JSONB),
+    Index("ix_audit_tenant_id_id", "tenant_id", text("id DESC")),
+)

@@ -1,0 +1,93 @@
+"""Who is calling, by the credentials of the request. No header that names an identity is believed."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from remit.db.pool import Database, get_database
+from remit.errors import CredentialsDisagree, Unauthenticated
+from remit.identity.principal import Principal
+from remit.identity.secrets import hash_secret, is_well_formed
+
+# One statement per request: the key, its holder and tenant, all still good at this moment. The time of last use is
+# written at most once a minute, so that a busy key does not turn reads into writes.
+_FIND_PRINCIPAL = """
+WITH found AS (
+  SELECT k.id AS key_id, k.tenant_id, n.name AS tenant_name, k.last_used_at,
+         coalesce(s.kind, 'agent') AS kind, coalesce(s.id, a.id) AS id, coalesce(s.external_id, a.name) AS name
+    FROM api_keys k
+    JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
+    LEFT JOIN subjects s ON s.id = k.subject_id AND s.disabled_at IS NULL
+    LEFT JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'
+   WHERE k.secret_hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+     AND (s.id IS NOT NULL OR a.id IS NOT NULL)
+), used AS (
+  UPDATE api_keys SET last_used_at = now() FROM found
+   WHERE api_keys.id = found.key_id
+     AND (found.last_used_at IS NULL OR found.last_used_at < now() - interval '1 minute')
+)
+SELECT kind, id, tenant_id, tenant_name, name, key_id FROM found
+"""
+
+
+def read_credentials(request: Request) -> list[str]:
+    """The secrets that a request carries, each once: bearer token, `x-api-key`, `x-agent-api-key`.
+
+    Raises:
+        Unauthenticated: `authorization` is of another scheme, or a header comes twice.
+    """
+    secrets: dict[str, None] = {}
+    for name in ("authorization", "x-api-key", "x-agent-api-key"):
+        values = request.headers.getlist(name)
+        if len(values) > 1:
+            raise Unauthenticated(f"The header {name} comes more than once; send one credential.")
+        for value in values:
+            if name == "authorization":
+                scheme, _, value = value.partition(" ")
+                if scheme.lower() != "bearer":
+                    raise Unauthenticated("Send an API key as `Authorization: Bearer <key>`.")
+            if value.strip():
+                secrets[value.strip()] = None
+    return list(secrets)
+
+
+async def find_principal(database: Database, secret: str) -> Principal | None:
+    """The holder of a secret, None if the secret is unknown, expired or revoked, or its holder or tenant disabled."""
+    if not is_well_formed(secret):
+        return None
+    async with database.connection() as connection:
+        row = await connection.fetchrow(_FIND_PRINCIPAL, hash_secret(secret))
+    return Principal(**row) if row else None
+
+
+async def authenticate_optional(
+    request: Request, database: Annotated[Database, Depends(get_database)]
+) -> Principal | None:
+    """The principal of a request, None when it carries no credential at all.
+
+    Raises:
+        Unauthenticated: a credential is not good.
+        CredentialsDisagree: two credentials are good but belong to different principals.
+    """
+    principals = []
+    for secret in read_credentials(request):
+        principal = await find_principal(database, secret)
+        if principal is None:
+            raise Unauthenticated("The API key is unknown, expired or revoked. `remit keys create` makes a new one.")
+        principals.append(principal)
+    if len({(principal.kind, principal.id) for principal in principals}) > 1:
+        raise CredentialsDisagree("The request carries credentials of two different principals; send one of them.")
+    return principals[0] if principals else None
+
+
+async def authenticate(
+    principal: Annotated[Principal | None, Depends(authenticate_optional)],
+) -> Principal:
+    """The principal of a request.
+
+    Raises:
+        Unauthenticated: there is none.
+    """
+    if principal is None:
+        raise Unauthenticated("No credential was sent. Send an API key as `Authorization: Bearer <key>`.")
+    return principal

@@ -1,0 +1,198 @@
+"""Messages of a task: stored, changed, listed. They are no resources; who may is decided on their task."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import asyncpg
+from pydantic import BaseModel, TypeAdapter
+
+from remit.authz.guard import Caller, absent, authorize
+from remit.db.pool import Connection
+from remit.identity.principal import Principal
+from remit.ids import new_id
+from remit.messages.content import TaskMessageContent
+from remit.paging import Page
+from remit.streams.hub import StreamHub
+from remit.tasks.service import TASK, authorize_child
+
+StreamingStatus = Literal["IN_PROGRESS", "DONE"]
+
+COLUMNS = "id, task_id, content, streaming_status, interrupted, created_at, updated_at"
+
+content_adapter: TypeAdapter[TaskMessageContent] = TypeAdapter(TaskMessageContent)
+
+
+class TaskMessage(BaseModel):
+    """A message as the wire shows it. `interrupted`: the agent's answer broke off here."""
+
+    id: str
+    task_id: str
+    content: TaskMessageContent
+    streaming_status: StreamingStatus | None = None
+    interrupted: bool = False
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+def read_message(row: asyncpg.Record) -> TaskMessage:
+    """The wire shape of a row selected with `COLUMNS`."""
+    return TaskMessage.model_validate(dict(row))
+
+
+_INSERT = f"""
+INSERT INTO messages (id, tenant_id, task_id, content, streaming_status, interrupted, author_subject_id, author_agent_id,
+                      created_at, updated_at)
+SELECT $1, t.tenant_id, t.id, $3, $4, $5, $6, $7, coalesce($8, clock_timestamp()), coalesce($8, clock_timestamp())
+  FROM tasks t WHERE t.id = $2 AND t.status <> 'DELETED'
+RETURNING {COLUMNS}
+"""
+
+
+async def insert_message(
+    connection: Connection,
+    task_id: str,
+    content: TaskMessageContent,
+    *,
+    author: Principal | None,
+    agent_id: str | None = None,
+    streaming_status: StreamingStatus | None = "DONE",
+    interrupted: bool = False,
+    created_at: datetime | None = None,
+) -> TaskMessage:
+    """Store a message.
+
+    Args:
+        connection: with or without a transaction.
+        task_id: the task; authorized by the caller of this function.
+        content: what it says.
+        author: the principal that wrote it, recorded whatever `content.author` claims.
+        agent_id: the agent that it was received from, when no principal wrote it.
+        streaming_status: whether more will come.
+        interrupted: the answer broke off.
+        created_at: the writer's clock, the server's when None.
+
+    Raises:
+        NotFound: the task has been deleted meanwhile.
+    """
+    is_subject = author is not None and author.kind != "agent"
+    row = await connection.fetchrow(
+        _INSERT,
+        new_id(),
+        task_id,
+        content.model_dump(mode="json"),
+        streaming_status,
+        interrupted,
+        author.id if author is not None and is_subject else None,
+        author.id if author is not None and not is_subject else agent_id,
+        created_at,
+    )
+    if row is None:
+        raise absent(f"id '{task_id}'")
+    return read_message(row)
+
+
+_UPDATE = f"""
+UPDATE messages SET content = $3, streaming_status = coalesce($4, streaming_status), interrupted = $5,
+  updated_at = clock_timestamp()
+WHERE id = $1 AND task_id = $2 RETURNING {COLUMNS}
+"""
+
+
+async def change_message(
+    connection: Connection,
+    task_id: str,
+    message_id: str,
+    content: TaskMessageContent,
+    *,
+    streaming_status: StreamingStatus | None,
+    interrupted: bool = False,
+) -> TaskMessage:
+    """Replace a message's content.
+
+    Raises:
+        NotFound: the task has no such message.
+    """
+    row = await connection.fetchrow(
+        _UPDATE, message_id, task_id, content.model_dump(mode="json"), streaming_status, interrupted
+    )
+    if row is None:
+        raise absent(f"id '{message_id}'")
+    return read_message(row)
+
+
+async def create_message(
+    caller: Caller,
+    hub: StreamHub,
+    task_id: str,
+    content: TaskMessageContent,
+    *,
+    streaming_status: StreamingStatus | None,
+    created_at: datetime | None,
+) -> TaskMessage:
+    """A message that a caller writes on a task, shown to the task's readers: as a start while more will come."""
+    await authorize(caller, TASK, "update", id=task_id, columns="t.id")
+    async with caller.database.connection() as connection:
+        message = await insert_message(
+            connection,
+            task_id,
+            content,
+            author=caller.principal,
+            streaming_status=streaming_status,
+            created_at=created_at,
+        )
+    publish_message(hub, message, ("start",) if streaming_status == "IN_PROGRESS" else ("full",))
+    return message
+
+
+async def update_message(
+    caller: Caller,
+    hub: StreamHub,
+    task_id: str,
+    message_id: str,
+    content: TaskMessageContent,
+    *,
+    streaming_status: StreamingStatus | None,
+) -> TaskMessage:
+    """A message that a caller changes; its task must be the one named."""
+    await authorize(caller, TASK, "update", id=task_id, columns="t.id")
+    async with caller.database.connection() as connection:
+        message = await change_message(connection, task_id, message_id, content, streaming_status=streaming_status)
+    publish_message(hub, message, ("full", "done") if streaming_status == "DONE" else ("full",))
+    return message
+
+
+def publish_message(hub: StreamHub, message: TaskMessage, types: Sequence[Literal["start", "full", "done"]]) -> None:
+    """Tell the task's readers of a message, in the updates that an agent's own stream would have."""
+    shown: dict[str, Any] = message.model_dump(mode="json")
+    for type in types:
+        update = {"type": type, "index": None, "parent_task_message": shown}
+        if type != "done":
+            update["content"] = shown["content"]
+        hub.publish(message.task_id, update)
+
+
+async def get_message(caller: Caller, message_id: str) -> TaskMessage:
+    """A message, for whoever may read its task.
+
+    Raises:
+        NotFound: absent, or its task is for this caller; by the same statements.
+    """
+    async with caller.database.connection() as connection:
+        row = await connection.fetchrow(f"SELECT {COLUMNS} FROM messages WHERE id = $1", message_id)
+    await authorize_child(caller, "read", row["task_id"] if row else None, message_id)
+    assert row is not None, "an absent child has no task that could be read"
+    return read_message(row)
+
+
+_LIST = f"""
+SELECT {COLUMNS} FROM messages WHERE task_id = $1 ORDER BY created_at DESC, id LIMIT $2 OFFSET $3
+"""
+
+
+async def list_messages(caller: Caller, task_id: str, page: Page) -> list[TaskMessage]:
+    """The messages of a task, newest first; messages of one moment in the order they were written."""
+    await authorize(caller, TASK, "read", id=task_id, columns="t.id")
+    async with caller.database.connection() as connection:
+        rows = await connection.fetch(_LIST, task_id, page.limit, page.skip)
+    return [read_message(row) for row in rows]

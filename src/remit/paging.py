@@ -1,0 +1,72 @@
+"""Pages of a list: newest first, by id, after a cursor; or by number, to a stated depth."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from remit.errors import Invalid
+
+DEFAULT_LIMIT = 50
+MOST_ROWS = 1000
+DEEPEST_ROW = 10_000
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def check_id(text: str) -> str:
+    """The id in canonical form.
+
+    Raises:
+        PydanticCustomError: it is not a UUID in the usual form of 36 characters.
+    """
+    if not _UUID.fullmatch(text):
+        raise PydanticCustomError("id", "must be a UUID")
+    return text.lower()
+
+
+Id = Annotated[str, AfterValidator(check_id)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for.
+
+    Attributes:
+        limit: most rows to return.
+        before: id after which the page starts (older rows follow), None for the first page.
+        skip: rows to leave out, for pages asked for by number.
+    """
+
+    limit: int
+    before: str | None
+    skip: int
+
+    @property
+    def rows_needed(self) -> int:
+        """Rows the database has to find so that the page can be cut out of them."""
+        return self.skip + self.limit
+
+    def next_cursor(self, ids: list[str]) -> str | None:
+        """The cursor of the page after this one, None when this one is short and so the last."""
+        return ids[-1] if len(ids) == self.limit else None
+
+
+def read_page(
+    limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
+    cursor: Annotated[Id | None, Query(description="From `x-next-cursor` of the page before.")] = None,
+    page_number: Annotated[int, Query(ge=1, description="Page counted from 1; a cursor is cheaper.")] = 1,
+) -> Page:
+    """The page a request asks for.
+
+    Raises:
+        Invalid: the page lies deeper than can be reached by number.
+    """
+    limit = limit or DEFAULT_LIMIT
+    skip = 0 if cursor else (page_number - 1) * limit
+    if skip + limit > DEEPEST_ROW:
+        raise Invalid([("query.page_number", f"reaches at most {DEEPEST_ROW} rows; go on with `cursor`")])
+    return Page(limit=limit, before=cursor, skip=skip)

@@ -1,0 +1,315 @@
+"""Calls agent processes: JSON-RPC 2.0 over `POST {address}/api`.
+
+AgentError
+├── AgentUnreachable    no connection was made, so nothing ran
+├── AgentTimeout        no answer in time
+├── AgentDisconnected   the connection ended before a whole HTTP answer had come
+├── AgentRubbish        an answer that is not what the contract says
+└── AgentFailed         the agent's own JSON-RPC error
+
+What an agent does with a call is unknown after each of these but the first.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import httpcore
+import orjson
+import structlog
+
+from remit.messages.content import TaskMessageUpdate
+from remit.rpc.addresses import AddressRefused, CheckedBackend, dial_address
+from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish, LineSplitter, UpdateReader, read_answer
+from remit.settings import Settings
+
+# Agents are slow, so calls in progress are many and cheap; the bounds keep file descriptors for everything else, and
+# one agent that hangs from taking the connections of all others.
+MAX_CONNECTIONS = 2000
+MAX_CALLS_PER_AGENT = 500
+
+TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
+# Never passed on: what the server sets itself, what names who calls, what only concerned the hop to the server.
+WITHHELD_HEADERS = frozenset({"x-request-id", "x-agent-identity", "x-selected-account-id", "x-real-ip"})
+WITHHELD_PREFIXES = ("x-acting-", "x-stainless-", "x-forwarded-")
+# A proxy in front of the server may add a user's credential under many names (`x-auth-request-access-token`,
+# `x-amzn-oidc-data`, `x-goog-iap-jwt-assertion`); a word of these in a name is enough to keep it back.
+CREDENTIAL_WORDS = re.compile(
+    r"(^|[-_.])(api[-_]?key|auth|authn|authz|authorization|authentication|cookies?|credentials?|jwt|oidc|passwd|password"
+    r"|secret|session|[a-z]*token)([-_.]|$)"
+)
+
+AgentMethod = Literal["task/create", "event/send", "task/cancel", "task/interrupt"]
+
+log = structlog.get_logger(__name__)
+
+
+class AgentUnreachable(AgentError):
+    """No connection to the agent was made."""
+
+
+class AgentTimeout(AgentError):
+    """The agent did not answer in time."""
+
+
+class AgentDisconnected(AgentError):
+    """The connection to the agent ended before a whole answer had come."""
+
+
+def forward_headers(inbound: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a caller's request that go on to the agent: `x-*` and tracing, but no credential or identity.
+
+    Args:
+        inbound: headers by name, in any case.
+
+    Returns:
+        what goes on, by lower-case name. Applied to its own result it changes nothing.
+    """
+    return {name.lower(): value for name, value in inbound.items() if _may_pass(name.lower(), value)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One call: what the agent is sent, and what error messages and the log say about it."""
+
+    registered: str
+    address: str
+    method: str
+    task_id: str
+    request_id: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return _rpc_id(self.method, self.task_id)
+
+    def hide_address(self, text: str) -> str:
+        """`text` without any spelling of where the agent listens."""
+        for url in (self.registered, self.address):
+            parts = urlsplit(url)
+            hosts = [parts.hostname or ""] if re.search(r"[.:]", parts.hostname or "") else []
+            for spelling in (url, parts.netloc, *hosts):
+                text = text.replace(spelling, "[agent]")
+        return text
+
+
+class AgentClient:
+    """The process's one way to its agents; made when the process starts, closed when it ends.
+
+    Every call has a connection of its own. A kept one that the agent closes at the moment it is used again fails a
+    call that must not be repeated, and next to what an agent does, connecting costs nothing. Redirects are not
+    followed, no proxy is taken from the environment, cookies are not kept, compressed answers are not asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._backend = CheckedBackend()
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpcore.default_ssl_context(),
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=0,
+            network_backend=self._backend,
+        )
+        self._calls: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes every connection; calls in progress fail."""
+        await self._pool.aclose()
+        self._backend.close()
+
+    async def call(
+        self,
+        url: str,
+        method: AgentMethod,
+        params: Mapping[str, Any],
+        *,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> object:
+        """Calls a method and waits for its answer. Cancelling it closes the connection to the agent.
+
+        Args:
+            url: the address as the agent registered it.
+            method: what to call.
+            params: with `task` and `agent` as the API shows them; anything that orjson writes.
+            request_id: sent as `x-request-id`.
+            headers: the caller's headers; what `forward_headers` lets through is sent.
+
+        Returns:
+            the `result` of the answer, None included.
+
+        Raises:
+            AgentError: see the top of this module.
+        """
+        exchange = self._begin(url, method, params, request_id, headers)
+        seconds = self._settings.agent_answer_timeout
+        with self._typed_errors(exchange):
+            async with asyncio.timeout(seconds), self._send(exchange, read_timeout=seconds) as response:
+                body = b"".join([chunk async for chunk in self._read(response)])
+            return read_answer(body, exchange.id)
+
+    async def stream(
+        self,
+        url: str,
+        params: Mapping[str, Any],
+        *,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[TaskMessageUpdate, None]:
+        """Calls `message/send` and yields the agent's updates as they come, `parent_task_message` always None.
+
+        Closing the generator (`contextlib.aclosing`) or cancelling its reader closes the connection to the agent.
+        An agent that answers in one piece, with a message's content or a list of them, gives a `full` for each.
+
+        Args:
+            url, request_id, headers: as in `call`.
+            params: with `task`, `agent`, `content` and `stream`.
+
+        Raises:
+            AgentError: see the top of this module; what was yielded before it stands.
+        """
+        exchange = self._begin(url, "message/send", params, request_id, headers)
+        with self._typed_errors(exchange):
+            async with self._send(exchange, read_timeout=self._settings.agent_stream_timeout) as response:
+                lines = LineSplitter(whole=_content_type(response) == "application/json")
+                updates = UpdateReader(exchange.id)
+                async for chunk in self._read(response):
+                    for line in lines.feed(chunk):
+                        for update in updates.read(line):
+                            yield update
+                for line in lines.close():
+                    for update in updates.read(line):
+                        yield update
+
+    def _begin(
+        self, url: str, method: str, params: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None
+    ) -> _Exchange:
+        task_id = params["task"]["id"]
+        try:
+            address = dial_address(url, self._settings)
+        except AddressRefused as error:
+            log.warning(
+                "agent address refused", method=method, task_id=task_id, request_id=request_id, reason=str(error)
+            )
+            raise AgentUnreachable("The agent's address is not one that the server calls.") from error
+        sent = {
+            **forward_headers(headers or {}),
+            "accept": "application/x-ndjson, application/json" if method == "message/send" else "application/json",
+            "accept-encoding": "identity",
+            "connection": "close",
+            "content-type": "application/json",
+            "user-agent": "remit",
+            "x-request-id": request_id,
+        }
+        envelope = {"jsonrpc": "2.0", "id": _rpc_id(method, task_id), "method": method, "params": dict(params)}
+        return _Exchange(
+            registered=url,
+            address=address,
+            method=method,
+            task_id=task_id,
+            request_id=request_id,
+            headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+            body=orjson.dumps(envelope),
+        )
+
+    @asynccontextmanager
+    async def _send(self, exchange: _Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+        """Sends the call; gives the response once its head is there and is a plain 2xx."""
+        if self._calls[exchange.address] >= MAX_CALLS_PER_AGENT:
+            raise AgentUnreachable("Too many calls to the agent are in progress. Try again when some have ended.")
+        connect = self._settings.agent_connect_timeout
+        timeouts = {"connect": connect, "pool": connect, "write": read_timeout, "read": read_timeout}
+        self._calls[exchange.address] += 1
+        try:
+            async with self._pool.stream(
+                "POST",
+                exchange.address + "/api",
+                headers=exchange.headers,
+                content=exchange.body,
+                extensions={"timeout": timeouts},
+            ) as response:
+                if 300 <= response.status < 400:
+                    raise AgentRubbish("The agent answered with a redirect, which is not followed.")
+                if not 200 <= response.status < 300:
+                    raise AgentRubbish(f"The agent answered with HTTP status {response.status}.")
+                if _header(response, b"content-encoding") not in ("", "identity"):
+                    raise AgentRubbish("The agent answered in an encoding that was not asked for.")
+                yield response
+        finally:
+            self._calls[exchange.address] -= 1
+            if not self._calls[exchange.address]:
+                del self._calls[exchange.address]
+
+    async def _read(self, response: httpcore.Response) -> AsyncIterator[bytes]:
+        limit = self._settings.agent_max_answer_bytes
+        size = 0
+        async for chunk in response.aiter_stream():
+            size += len(chunk)
+            if size > limit:
+                raise AgentRubbish(f"The agent's answer is larger than {limit} bytes.")
+            yield chunk
+
+    @contextmanager
+    def _typed_errors(self, exchange: _Exchange) -> Iterator[None]:
+        """Turns what goes wrong on the way into an `AgentError` without the agent's address; the log has the cause."""
+        try:
+            try:
+                yield
+            except AddressRefused as error:
+                raise AgentUnreachable("The agent's address is not one that the server calls.") from error
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                raise AgentUnreachable("The agent cannot be reached. Check that it runs, then try again.") from error
+            except httpcore.PoolTimeout as error:
+                raise AgentUnreachable("Too many calls to agents are in progress. Try again shortly.") from error
+            except (TimeoutError, httpcore.TimeoutException) as error:
+                raise AgentTimeout("The agent did not answer in time.") from error
+            except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+                raise AgentDisconnected("The agent's answer broke off or was not HTTP.") from error
+            except AgentFailed as error:
+                raise
+        except AgentError as error:
+            log.warning(
+                "agent call failed",
+                error=type(error).__name__,
+                reason=str(error),
+                cause=repr(error.__cause__) if error.__cause__ else None,
+                address=exchange.address,
+                method=exchange.method,
+                task_id=exchange.task_id,
+                request_id=exchange.request_id,
+            )
+            raise
+
+
+def _rpc_id(method: str, task_id: str) -> str:
+    return f"{method}-{task_id}"
+
+
+def _may_pass(name: str, value: str) -> bool:
+    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+        return False
+    if name in TRACING_HEADERS:
+        return True
+    if not re.fullmatch(r"x-[a-z0-9_.-]+", name) or name in WITHHELD_HEADERS or name.startswith(WITHHELD_PREFIXES):
+        return False
+    return CREDENTIAL_WORDS.search(name) is None
+
+
+def _header(response: httpcore.Response, name: bytes) -> str:
+    return next((value.decode("latin-1").lower() for key, value in response.headers if key.lower() == name), "")
+
+
+def _content_type(response: httpcore.Response) -> str:
+    return _header(response, b"content-type").partition(";")[0].strip()

@@ -1,0 +1,131 @@
+"""`/agents/{agent}/rpc`: the calls of clients, each with the permission that matches its side effect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from remit.authz.guard import Caller, CurrentCaller
+from remit.authz.route import GuardedRoute, requires
+from remit.errors import AgentTrouble, RemitError
+from remit.messages.content import Text
+from remit.paging import Id
+from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
+from remit.rpc.envelope import (
+    Call,
+    CallRefused,
+    CreateTaskParams,
+    SendEventParams,
+    SendMessageParams,
+    TaskRef,
+    answer,
+    fail,
+    read_call,
+    refuse,
+)
+from remit.rpc.send import begin_turn
+
+router = APIRouter(tags=["rpc"], route_class=GuardedRoute)
+
+Result = TypeVar("Result")
+
+PARAMS: dict[str, type[BaseModel]] = {
+    "task/create": CreateTaskParams,
+    "message/send": SendMessageParams,
+    "event/send": SendEventParams,
+    "task/cancel": TaskRef,
+    "task/interrupt": TaskRef,
+}
+# What acts on an existing task asks the task's permission alone; what makes one asks the agent's and the tenant's.
+GUARDED = requires("agent", "execute", or_else=("task.update", "task.cancel"))
+
+_SIMPLE: dict[str, Callable[[CallContext, Any], Awaitable[BaseModel | dict[str, Any]]]] = {
+    "task/create": create_task,
+    "event/send": send_event,
+    "task/cancel": cancel_task,
+    "task/interrupt": interrupt_task,
+}
+
+
+@router.post("/agents/{agent_id}/rpc", openapi_extra=GUARDED)
+async def call_by_id(caller: CurrentCaller, request: Request, agent_id: Id) -> Response:
+    """A JSON-RPC call to an agent."""
+    return await _handle(caller, request, agent_id, None)
+
+
+@router.post("/agents/name/{agent_name}/rpc", openapi_extra=GUARDED)
+async def call_by_name(caller: CurrentCaller, request: Request, agent_name: Text) -> Response:
+    """A JSON-RPC call to an agent, by its name."""
+    return await _handle(caller, request, None, agent_name)
+
+
+async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_name: str | None) -> Response:
+    state = request.app.state
+    context = CallContext(
+        caller, agent_id, agent_name, state.hub, state.agents, state.settings, state.background, request.headers
+    )
+    try:
+        call = read_call(await request.body(), state.settings.max_json_depth, PARAMS)
+    except CallRefused as refusal:
+        return refuse(refusal.id, refusal.error, caller.request_id)
+    try:
+        return await _dispatch(context, request, call)
+    except AgentTrouble as error:
+        return fail(call.id, error)
+    except RemitError as error:
+        return refuse(call.id, error, caller.request_id)
+
+
+async def _dispatch(context: CallContext, request: Request, call: Call) -> Response:
+    if isinstance(call.params, SendMessageParams):
+        if call.params.stream:
+            turn = await begin_turn(context, call.params)
+            return StreamingResponse(
+                turn.stream(call.id), media_type="application/x-ndjson", headers={"cache-control": "no-cache"}
+            )
+        messages = await run_while_connected(request, _send(context, call.params))
+        return answer(call.id, [message.model_dump(mode="json") for message in messages])
+    result = await run_while_connected(request, _SIMPLE[call.method](context, call.params))
+    return answer(call.id, result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
+
+
+async def _send(context: CallContext, params: SendMessageParams) -> list[BaseModel]:
+    turn = await begin_turn(context, params)
+    return list(await turn.answer())
+
+
+class ClientGone(RemitError):
+    """Nobody waits for the answer any more; this one reaches nobody."""
+
+    status, problem, title = 499, "client-gone", "The client went away"
+
+
+async def run_while_connected(request: Request, work: Awaitable[Result]) -> Result:
+    """Do the work; cancel it when the client goes away.
+
+    Args:
+        request: a request whose body has been read.
+        work: what to do.
+
+    Raises:
+        ClientGone: the client went away first.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_wait_until_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("The client went away.")
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _wait_until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

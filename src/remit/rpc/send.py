@@ -1,0 +1,227 @@
+"""`message/send`: the user's message is stored, the agent asked, its answer folded, stored and passed on as it comes."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from remit.db.pool import UNREACHABLE
+from remit.errors import AgentTrouble, BadRequest, RemitError, Unavailable
+from remit.messages.content import TaskMessageUpdate
+from remit.messages.service import TaskMessage, change_message, insert_message, publish_message
+from remit.rpc.answers import AgentError
+from remit.rpc.call import (
+    CallContext,
+    agent_params,
+    authorize_create,
+    fail_task,
+    find_task,
+    get_or_create_task,
+    probe_task,
+    require_type,
+)
+from remit.rpc.envelope import RpcId, SendMessageParams, failure, success
+from remit.rpc.fold import CreateMessage, Fold, FoldError, ForwardUpdate, Step, StoreMessage
+from remit.tasks.service import Task, change_status, publish_task, read_task
+from remit.tasks.turns import Turn
+from remit.telemetry.metrics import AGENT_CALLS
+
+
+async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTurn":
+    """Everything up to the call of the agent: authorize, make the task if need be, take the turn, store the message.
+
+    Raises:
+        NotFound, Forbidden: as the permission decides.
+        BadRequest: the agent takes no messages, or the task has ended.
+        TaskBusy: another message is being answered for too long.
+    """
+    task, agent = await _find_or_create(context, params)
+    require_type(agent, "message/send", "sync")
+    if task.status not in ("RUNNING", "INTERRUPTED", "FAILED"):
+        raise BadRequest(f"The task has ended ({task.status}). Send the message without it, or to another one.")
+    turn = Turn(context.caller.database, task.id, context.settings.turn_lease)
+    await turn.take(context.settings.turn_wait)
+    try:
+        async with context.caller.database.transaction() as connection:
+            message = await insert_message(connection, task.id, params.content, author=context.caller.principal)
+            resumed = (
+                await change_status(connection, task.id, "RUNNING", "Task resumed", only_from=("INTERRUPTED", "FAILED"))
+                if task.status != "RUNNING"
+                else None
+            )
+    except BaseException:
+        context.background.spawn(turn.release())
+        raise
+    publish_message(context.hub, message, ("full",))
+    if resumed is not None:
+        publish_task(context.hub, resumed)
+    return SendTurn(context, resumed or task, agent, turn, params)
+
+
+async def _find_or_create(context: CallContext, params: SendMessageParams) -> tuple[Task, Mapping[str, Any]]:
+    if params.task_id is None and params.task_name is None:
+        require_type(await authorize_create(context), "message/send", "sync")
+        return await get_or_create_task(context, name=None, params=params.task_params)
+    if params.task_name is not None and (await probe_task(context, "update", name=params.task_name)).row is None:
+        require_type(await authorize_create(context), "message/send", "sync")
+        return await get_or_create_task(context, name=params.task_name, params=params.task_params)
+    row = await find_task(context, params, "update")
+    return read_task(row), row["agent"]
+
+
+class SendTurn:
+    """One message and its answer, from the call of the agent on."""
+
+    def __init__(
+        self, context: CallContext, task: Task, agent: Mapping[str, Any], turn: Turn, params: SendMessageParams
+    ) -> None:
+        self._context = context
+        self._task = task
+        self._agent = agent
+        self._turn = turn
+        self._params = params
+        self._fold = Fold()
+        self._stored: dict[int | None, TaskMessage] = {}
+
+    def _updates(self) -> AsyncGenerator[TaskMessageUpdate, None]:
+        return self._context.agents.stream(
+            self._agent["acp_url"],
+            # The agent is always asked to stream: its answer is folded here whatever the client wants.
+            {
+                **agent_params(self._task, self._agent),
+                "content": self._params.content.model_dump(mode="json"),
+                "stream": True,
+            },
+            request_id=self._context.caller.request_id,
+            headers=self._context.headers,
+        )
+
+    async def answer(self) -> list[TaskMessage]:
+        """The agent's messages, once all have come; stored together.
+
+        Raises:
+            AgentTrouble: the agent failed; what had come is stored and marked.
+        """
+        try:
+            async with self._turn.held(), aclosing(self._updates()) as updates:
+                async for update in updates:
+                    self._fold.feed(update)
+                self._fold.close()
+            messages = await self._store_all()
+        except (AgentError, FoldError) as error:
+            AGENT_CALLS.labels("message/send", type(error).__name__).inc()
+            await self._store_all()
+            await self._turn.release()
+            raise AgentTrouble(str(error)) from error
+        except BaseException:
+            self._context.background.spawn(self._abandon(self._store_all))
+            raise
+        AGENT_CALLS.labels("message/send", "ok").inc()
+        await self._turn.release()
+        return messages
+
+    async def _store_all(self) -> list[TaskMessage]:
+        """Store every message that came, in order; one that is not complete is marked."""
+        async with self._context.caller.database.transaction() as connection:
+            messages = [
+                await insert_message(
+                    connection,
+                    self._task.id,
+                    folded.content,
+                    author=None,
+                    agent_id=self._agent["id"],
+                    interrupted=not folded.complete,
+                )
+                for folded in self._fold.messages()
+            ]
+        for message in messages:
+            publish_message(self._context.hub, message, ("full",))
+        return messages
+
+    async def stream(self, id: RpcId) -> AsyncGenerator[bytes, None]:
+        """The answer as NDJSON: a JSON-RPC response a line for each update, the last one with the error if one came."""
+        try:
+            async with self._turn.held(), aclosing(self._updates()) as updates:
+                async for update in updates:
+                    for step in self._fold.feed(update):
+                        if (shown := await self._take(step)) is not None:
+                            yield _line(success(id, shown))
+                for step in self._fold.close():
+                    await self._take(step)
+        except (AgentError, FoldError) as error:
+            AGENT_CALLS.labels("message/send", type(error).__name__).inc()
+            trouble = AgentTrouble(str(error))
+            await self._mark_interrupted()
+            await fail_task(self._context, self._task.id, trouble.message)
+            await self._turn.release()
+            yield _line(failure(id, trouble))
+            return
+        except (RemitError, *UNREACHABLE) as error:
+            self._context.background.spawn(self._abandon(self._mark_interrupted))
+            shown_error = error if isinstance(error, RemitError) else Unavailable("The database cannot be reached.")
+            yield _line(failure(id, shown_error))
+            return
+        except BaseException:
+            self._context.background.spawn(self._abandon(self._mark_interrupted))
+            raise
+        AGENT_CALLS.labels("message/send", "ok").inc()
+        await self._turn.release()
+
+    async def _take(self, step: Step) -> dict[str, Any] | None:
+        if isinstance(step, ForwardUpdate):
+            message = self._stored[step.update.index]
+            update = step.update.model_copy(update={"parent_task_message": None}).model_dump(mode="json")
+            shown = {**update, "parent_task_message": message.model_dump(mode="json")}
+            self._context.hub.publish(self._task.id, shown)
+            return shown
+        await self._store(step)
+        return None
+
+    async def _store(self, step: CreateMessage | StoreMessage) -> None:
+        async with self._context.caller.database.connection() as connection:
+            if isinstance(step, CreateMessage):
+                self._stored[step.index] = await insert_message(
+                    connection,
+                    self._task.id,
+                    step.content,
+                    author=None,
+                    agent_id=self._agent["id"],
+                    streaming_status="DONE" if step.done else "IN_PROGRESS",
+                )
+            else:
+                self._stored[step.index] = await change_message(
+                    connection,
+                    self._task.id,
+                    self._stored[step.index].id,
+                    step.content,
+                    streaming_status="DONE",
+                )
+
+    async def _mark_interrupted(self) -> None:
+        """Store what came of the messages that broke off, and mark them."""
+        for folded in self._fold.messages():
+            if folded.complete or folded.index not in self._stored:
+                continue
+            async with self._context.caller.database.connection() as connection:
+                message = await change_message(
+                    connection,
+                    self._task.id,
+                    self._stored[folded.index].id,
+                    folded.content,
+                    streaming_status="DONE",
+                    interrupted=True,
+                )
+            publish_message(self._context.hub, message, ("full", "done"))
+
+    async def _abandon(self, store: Any) -> None:
+        """The client went away, or the database did: keep what came, and let the next one have the turn."""
+        AGENT_CALLS.labels("message/send", "abandoned").inc()
+        try:
+            await store()
+        finally:
+            await self._turn.release()
+
+
+def _line(response: dict[str, Any]) -> bytes:
+    return orjson.dumps(response) + b"\n"

@@ -1,0 +1,88 @@
+"""Every setting of Remit. Each is an environment variable `REMIT_<NAME>`; `docs/configuration.md` is made from here."""
+
+import os
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """Where the embedded PostgreSQL keeps its data.
+
+    Root gets a system directory: PostgreSQL refuses to run as root, and the user it runs as must be able to reach
+    the data, which a private home directory does not allow.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/remit")
+    return user_data_path("remit", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """The configuration of one process, read once when it starts."""
+
+    model_config = SettingsConfigDict(env_prefix="REMIT_", extra="ignore")
+
+    # Storage
+    database_url: SecretStr | None = Field(
+        None, description="A PostgreSQL server (15 to 18) to use instead of the embedded one: `postgresql://…`."
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="The embedded PostgreSQL's data, with its socket and log."
+    )
+    pool_size: int = Field(10, ge=1, le=200, description="Most database connections of one server process.")
+    pool_timeout: float = Field(
+        5.0, gt=0, description="Seconds a request waits for a database connection before it is answered 503."
+    )
+
+    # Server
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
+    port: int = Field(5003, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="A larger request body is answered 413.")
+    max_json_depth: int = Field(64, ge=4, le=200, description="Deeper JSON is answered 422.")
+    embedded_worker: bool = Field(True, description="Run background jobs inside `remit serve`.")
+    log_format: Literal["console", "json"] = Field("json", description="How log lines are written.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
+
+    # Authorization
+    authz_schema: Path | None = Field(
+        None, description="A schema file in SpiceDB's language to use instead of the shipped one."
+    )
+
+    # Agents
+    agent_enrollment: Literal["key", "open"] = Field(
+        "key",
+        description="`key`: an agent registers with the key that `remit agents enroll` printed. `open`: the first "
+        "registration of a new name needs none and is given one; loopback only.",
+    )
+    default_tenant: str | None = Field(
+        None, description="Tenant of agents that register under open enrolment, once there is more than one."
+    )
+    agent_hosts: list[str] = Field(
+        default_factory=list,
+        description="When set, the only hosts that an agent's address may name (JSON list; `*.example.com` works).",
+    )
+    agent_host_override: str | None = Field(
+        None, description="Host dialled instead of `host.docker.internal` in an agent's address."
+    )
+    agent_connect_timeout: float = Field(2.0, gt=0, description="Seconds to connect to an agent.")
+    agent_answer_timeout: float = Field(60.0, gt=0, description="Seconds an agent may take for its answer.")
+    agent_stream_timeout: float = Field(300.0, gt=0, description="Longest gap in an agent's stream, in seconds.")
+    agent_max_answer_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest answer read from an agent.")
+
+    # Tasks and streams
+    turn_wait: float = Field(30.0, ge=0, description="Seconds a send waits while another one on its task is running.")
+    turn_lease: float = Field(15.0, gt=0, description="Seconds after which the turn of a dead process is over.")
+    stream_ping: float = Field(15.0, gt=0, description="Seconds without data after which a stream sends a keep-alive.")
+    stream_retention: timedelta = Field(timedelta(hours=1), description="How long live updates are kept.")
+    purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read from its environment at the first call."""
+    return Settings()

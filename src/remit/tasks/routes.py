@@ -1,0 +1,314 @@
+"""`/tasks`: read, list, change, delete, share, and the live stream."""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from remit.agents.service import AGENT, Agent, read_agent
+from remit.agents.service import COLUMNS as AGENT_COLUMNS
+from remit.authz.guard import CurrentCaller, authorize, list_visible, probe
+from remit.authz.route import GuardedRoute, requires
+from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
+from remit.db.params import Params
+from remit.errors import Invalid
+from remit.messages.content import JsonObject, Text
+from remit.paging import Id, Page, read_page
+from remit.streams.hub import StreamHub, get_hub
+from remit.tasks.service import (
+    COLUMNS,
+    TASK,
+    Task,
+    TaskStatus,
+    delete_task,
+    read_task,
+    transition_task,
+    update_task,
+)
+from remit.tasks.stream import stream_task
+from remit.wire import DeleteResponse
+
+router = APIRouter(tags=["tasks"], route_class=GuardedRoute)
+
+Hub = Annotated[StreamHub, Depends(get_hub)]
+Relationships = Annotated[str | None, Query(pattern=r"^agents$", description="`agents` adds the task's agents.")]
+
+
+class TaskDetail(Task):
+    """A task, with its agents when they were asked for."""
+
+    agents: list[Agent] | None = None
+
+
+class TaskSummary(BaseModel):
+    """A task in a list: everything but its params."""
+
+    id: str
+    name: str | None = None
+    status: TaskStatus | None = None
+    status_reason: str | None = None
+    created_at: Any = None
+    updated_at: Any = None
+    cleaned_at: Any = None
+    task_metadata: dict[str, Any] | None = None
+    agent_id: str
+    creator_user_id: str | None = None
+    creator_service_account_id: str | None = None
+    creator_agent_id: str | None = None
+    agents: list[Agent] | None = None
+
+
+class UpdateTaskRequest(BaseModel):
+    """What to change; what is null stays."""
+
+    task_metadata: JsonObject | None = None
+    merge_params: JsonObject | None = None
+
+
+class StatusReason(BaseModel):
+    """Why a task changes its status."""
+
+    reason: Text | None = None
+
+
+async def read_filters(
+    caller: CurrentCaller,
+    params: Params,
+    agent_id: str | None,
+    agent_name: str | None,
+    status: str | None,
+    task_metadata: str | None,
+    creator: str | None,
+    creator_user_id: str | None,
+    creator_service_account_id: str | None,
+) -> list[str]:
+    """The list's filters as conditions over `t`."""
+    where = []
+    tenant = params.add(caller.principal.tenant_id, "uuid")
+    if agent_id is not None:
+        where.append(f"t.agent_id = {params.add(agent_id, 'uuid')}")
+    if agent_name is not None:
+        where.append(
+            f"t.agent_id IN (SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} "
+            f"AND a.name = {params.add(agent_name, 'text')})"
+        )
+    if status is not None:
+        where.append(f"t.status = {params.add(status, 'text')}")
+    if task_metadata is not None:
+        where.append(f"t.task_metadata @> {params.add(_read_metadata(task_metadata), 'jsonb')}")
+    if creator is not None:
+        column = {"user": "creator_user_id", "service_account": "creator_service_account_id"}.get(
+            caller.principal.kind, "creator_agent_id"
+        )
+        where.append(f"t.{column} = {params.add(caller.principal.id, 'uuid')}")
+    for column, kind, value in (
+        ("creator_user_id", "user", creator_user_id),
+        ("creator_service_account_id", "service_account", creator_service_account_id),
+    ):
+        if value is not None:
+            name = params.add(value, "text")
+            where.append(
+                f"t.{column} IN (SELECT s.id FROM subjects s WHERE s.tenant_id = {tenant} AND s.kind = '{kind}' "
+                f"AND (s.external_id = {name} OR s.id::text = {name}))"
+            )
+    return where
+
+
+def _read_metadata(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict) or not value or "\\u0000" in text:
+        raise Invalid([("query.task_metadata", "must be a JSON object with at least one member")])
+    return value
+
+
+@router.get("/tasks", openapi_extra=requires("task", "read"))
+async def list_tasks(
+    caller: CurrentCaller,
+    response: Response,
+    page: Annotated[Page, Depends(read_page)],
+    agent_id: Id | None = None,
+    agent_name: Text | None = None,
+    status: Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"] | None = None,
+    task_metadata: str | None = None,
+    relationships: Relationships = None,
+    creator: Annotated[Literal["me"] | None, Query(description="`me`: tasks that the caller created.")] = None,
+    creator_user_id: Text | None = None,
+    creator_service_account_id: Text | None = None,
+    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,
+    order_direction: Annotated[Literal["desc"], Query(description="Lists are newest first.")] = "desc",
+) -> list[TaskSummary]:
+    """The tasks that the caller may read, newest first. `x-next-cursor` leads to the next page."""
+    params = Params()
+    where = await read_filters(
+        caller,
+        params,
+        agent_id,
+        agent_name,
+        status,
+        task_metadata,
+        creator,
+        creator_user_id,
+        creator_service_account_id,
+    )
+    rows = await list_visible(caller, TASK, page, columns=COLUMNS, where=where, params=params)
+    if cursor := page.next_cursor([row["id"] for row in rows]):
+        response.headers["x-next-cursor"] = cursor
+    tasks = [TaskSummary.model_validate(dict(row)) for row in rows]
+    if relationships:
+        agents = await _read_agents(caller, {task.agent_id for task in tasks})
+        for task in tasks:
+            task.agents = [agents[task.agent_id]] if task.agent_id in agents else []
+    return tasks
+
+
+async def _read_agents(caller: CurrentCaller, ids: set[str]) -> dict[str, Agent]:
+    """Those of the agents that the caller may read, by id."""
+    params = Params()
+    where = [f"t.id = ANY({params.add(sorted(ids), 'uuid[]')})"]
+    page = Page(limit=max(len(ids), 1), before=None, skip=0)
+    rows = await list_visible(caller, AGENT, page, columns=AGENT_COLUMNS, where=where, params=params)
+    return {row["id"]: read_agent(row) for row in rows}
+
+
+async def _get_detail(
+    caller: CurrentCaller, relationships: str | None, *, id: str | None = None, name: str | None = None
+) -> TaskDetail:
+    row = await authorize(caller, TASK, "read", id=id, name=name, columns=COLUMNS)
+    task = TaskDetail.model_validate(dict(row))
+    if relationships:
+        task.agents = list((await _read_agents(caller, {task.agent_id})).values())
+    return task
+
+
+@router.get("/tasks/{task_id}", openapi_extra=requires("task", "read"))
+async def get_task(caller: CurrentCaller, task_id: Id, relationships: Relationships = None) -> TaskDetail:
+    """A task."""
+    return await _get_detail(caller, relationships, id=task_id)
+
+
+@router.get("/tasks/name/{task_name}", openapi_extra=requires("task", "read"))
+async def get_task_by_name(caller: CurrentCaller, task_name: Text, relationships: Relationships = None) -> TaskDetail:
+    """A task by its name within the caller's tenant."""
+    return await _get_detail(caller, relationships, name=task_name)
+
+
+@router.put("/tasks/{task_id}", openapi_extra=requires("task", "update"))
+async def put_task(caller: CurrentCaller, hub: Hub, task_id: Id, body: UpdateTaskRequest) -> Task:
+    """Change a task's metadata and params."""
+    return await update_task(
+        caller, hub, id=task_id, task_metadata=body.task_metadata, merge_params=body.merge_params
+    )
+
+
+@router.put("/tasks/name/{task_name}", openapi_extra=requires("task", "update"))
+async def put_task_by_name(caller: CurrentCaller, hub: Hub, task_name: Text, body: UpdateTaskRequest) -> Task:
+    """Change a task's metadata and params, by its name."""
+    return await update_task(
+        caller, hub, name=task_name, task_metadata=body.task_metadata, merge_params=body.merge_params
+    )
+
+
+@router.delete("/tasks/{task_id}", openapi_extra=requires("task", "delete"))
+async def remove_task(caller: CurrentCaller, hub: Hub, task_id: Id) -> DeleteResponse:
+    """Delete a task, for everybody."""
+    return DeleteResponse(id=await delete_task(caller, hub, id=task_id), message=f"Task {task_id} deleted")
+
+
+@router.delete("/tasks/name/{task_name}", openapi_extra=requires("task", "delete"))
+async def remove_task_by_name(caller: CurrentCaller, hub: Hub, task_name: Text) -> DeleteResponse:
+    """Delete a task, by its name."""
+    return DeleteResponse(id=await delete_task(caller, hub, name=task_name), message=f"Task {task_name} deleted")
+
+
+_TRANSITIONS: dict[str, tuple[str, TaskStatus, str]] = {
+    "complete": ("update", "COMPLETED", "Task completed"),
+    "fail": ("update", "FAILED", "Task failed"),
+    "cancel": ("cancel", "CANCELED", "Task canceled"),
+    "terminate": ("update", "TERMINATED", "Task terminated"),
+    "timeout": ("update", "TIMED_OUT", "Task timed out"),
+    "interrupt": ("update", "INTERRUPTED", "Task interrupted"),
+}
+
+
+def _add_transition(verb: str, permission: str, status: TaskStatus, default_reason: str) -> None:
+    async def transition(caller: CurrentCaller, hub: Hub, task_id: Id, body: StatusReason | None = None) -> Task:
+        reason = (body.reason if body else None) or default_reason
+        return await transition_task(caller, hub, task_id, permission, status, reason)
+
+    router.add_api_route(
+        f"/tasks/{{task_id}}/{verb}",
+        transition,
+        methods=["POST"],
+        name=f"{verb}_task",
+        description=f"Move a task to {status}. The agent is not called.",
+        openapi_extra=requires("task", permission),
+    )
+
+
+for _verb, _transition in _TRANSITIONS.items():
+    _add_transition(_verb, *_transition)
+
+
+@router.get("/tasks/{task_id}/access", openapi_extra=requires("task", "share"))
+async def get_access(caller: CurrentCaller, task_id: Id) -> AccessList:
+    """Who holds which role on a task."""
+    return await list_access(caller, TASK, task_id)
+
+
+@router.put("/tasks/{task_id}/access", openapi_extra=requires("task", "share"))
+async def put_access(caller: CurrentCaller, task_id: Id, body: ShareRequest) -> AccessList:
+    """Give a user, a service account or a group of the tenant a role on a task."""
+    return await share(caller, TASK, task_id, body)
+
+
+@router.delete("/tasks/{task_id}/access", openapi_extra=requires("task", "share"))
+async def delete_access(
+    caller: CurrentCaller, task_id: Id, subject_type: SubjectType, subject_id: SubjectName, role: Role | None = None
+) -> AccessList:
+    """Take a role on a task away; all roles of the subject when none is named."""
+    return await unshare(caller, TASK, task_id, subject_type, subject_id, role)
+
+
+async def _stream(caller: CurrentCaller, request: Request, hub: StreamHub, task: Task) -> StreamingResponse:
+    after = await hub.tail(task.id)
+    frames = stream_task(
+        task,
+        hub=hub,
+        after=after,
+        ping=request.app.state.settings.stream_ping,
+        still_visible=lambda: _is_visible(caller, task.id),
+        resume_from=request.headers.get("last-event-id"),
+    )
+    return StreamingResponse(
+        frames,
+        media_type="text/event-stream",
+        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+    )
+
+
+async def _is_visible(caller: CurrentCaller, task_id: str) -> Task | None:
+    verdict = await probe(caller, TASK, "read", id=task_id, columns=COLUMNS)
+    return read_task(verdict.row) if verdict.row is not None and verdict.allowed else None
+
+
+@router.get("/tasks/{task_id}/stream", openapi_extra=requires("task", "read"), response_class=StreamingResponse)
+async def stream_events(caller: CurrentCaller, request: Request, hub: Hub, task_id: Id) -> StreamingResponse:
+    """The task's live updates, as server-sent events."""
+    return await _stream(
+        caller, request, hub, read_task(await authorize(caller, TASK, "read", id=task_id, columns=COLUMNS))
+    )
+
+
+@router.get("/tasks/name/{task_name}/stream", openapi_extra=requires("task", "read"), response_class=StreamingResponse)
+async def stream_events_by_name(
+    caller: CurrentCaller, request: Request, hub: Hub, task_name: Text
+) -> StreamingResponse:
+    """The task's live updates, by its name."""
+    return await _stream(
+        caller, request, hub, read_task(await authorize(caller, TASK, "read", name=task_name, columns=COLUMNS))
+    )

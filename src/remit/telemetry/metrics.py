@@ -1,0 +1,20 @@
+"""What Prometheus may know. No ids in labels."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("remit_requests_total", "Requests answered.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "remit_request_seconds",
+    "Time from the first byte of a request to the start of its answer.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+CHECKS = Counter("remit_authorization_checks_total", "Authorization questions.", ["type", "permission", "outcome"])
+CHECKS_PER_REQUEST = Histogram(
+    "authorization_checks_per_request",
+    "Authorization questions asked in one request; a growing tail is an N+1.",
+    buckets=(0, 1, 2, 3, 5, 10, 50, 100),
+)
+AGENT_CALLS = Counter("remit_agent_calls_total", "Calls to agents.", ["method", "outcome"])
+OPEN_STREAMS = Gauge("remit_open_streams", "Task streams open at the moment.")
+AUDIT_LOST = Counter("remit_audit_lost_total", "Audit entries that could not be written.")

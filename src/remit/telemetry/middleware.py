@@ -1,0 +1,114 @@
+"""The outermost layer: a request id, limits on the raw request, one log line and the metrics of each request."""
+
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from remit.errors import Invalid, Refused, RemitError, TooLarge
+from remit.telemetry.metrics import REQUEST_SECONDS, REQUESTS
+
+log = structlog.get_logger("remit.request")
+
+
+class RequestContext:
+    """Gives each request an id of the server's own and bounds what it may send.
+
+    Args:
+        app: the application inside.
+        max_body_bytes: a longer body is answered 413.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
+                self._measure(scope, status, time.perf_counter() - started)
+            await send(message)
+
+        try:
+            refusal = self._refuse(scope)
+            if refusal is not None:
+                await send_problem(send_with_id, refusal, request_id)
+                return
+            await self._app(scope, self._bounded(receive), send_with_id)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                route=route_of(scope),
+                status=status or None,
+                milliseconds=round((time.perf_counter() - started) * 1000, 2),
+            )
+
+    def _refuse(self, scope: Scope) -> RemitError | None:
+        if "\x00" in scope["path"]:
+            return Invalid([("path", "must not contain the character U+0000")])
+        if b"%00" in scope["query_string"]:
+            return Invalid([("query", "must not contain the character U+0000")])
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
+                return self._too_large()
+        return None
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The request body may have at most {self._max_body_bytes} bytes.")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self._max_body_bytes:
+                    raise Refused(self._too_large())
+            return message
+
+        return receive_bounded
+
+    @staticmethod
+    def _measure(scope: Scope, status: int, seconds: float) -> None:
+        route = route_of(scope)
+        REQUESTS.labels(route, scope["method"], status).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+
+
+def route_of(scope: Scope) -> str:
+    """The path template of the request, so that metrics and logs hold no ids."""
+    return getattr(scope.get("route"), "path", None) or "(none)"
+
+
+async def send_problem(send: Send, error: RemitError, request_id: str | None) -> None:
+    """Answer with an error outside the application's own handlers."""
+    body: dict[str, Any] = error.body(request_id)
+    headers = {"content-type": "application/problem+json", **error.headers()}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": HTTPStatus(error.status).value,
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})

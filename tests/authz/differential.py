@@ -1,0 +1,174 @@
+"""One case, put to the embedded engine, to the oracle and to a real SpiceDB, and compared answer by answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import asyncpg
+
+from generate import Case
+from judge import Judge
+from oracle import NoAnswer, Oracle
+from remit.authz.errors import DepthExceeded
+from remit.authz.model import Relationship
+from remit.authz.postgres import PostgresEngine
+from remit.authz.schema import parse_schema
+
+DEEP = "too deep"
+UNDECIDED = "no answer"
+Answer = bool | str
+
+
+@dataclass
+class Tally:
+    """How many questions each judge answered, and how."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+
+    def add(self, judge: str, answer: Answer) -> None:
+        """Count one answer."""
+        kind = answer if isinstance(answer, str) else "allow" if answer else "deny"
+        self.answers[f"{judge} {kind}"] += 1
+
+
+def _statement(question: Relationship) -> tuple[str, str, str]:
+    """Questions with the same statement can be asked at once."""
+    return str(question.subject), question.resource.type, question.relation
+
+
+async def ask_engine(
+    engine: PostgresEngine, connection: asyncpg.Connection[asyncpg.Record], questions: list[Relationship]
+) -> list[Answer]:
+    """The engine's answers, one savepoint per statement, since an error ends the transaction."""
+    answers: dict[Relationship, Answer] = {}
+    for _, group in groupby(sorted(questions, key=_statement), _statement):
+        items = list(group)
+        first = items[0]
+        try:
+            async with connection.transaction():
+                found = await engine.check_many(
+                    connection, first.subject, first.relation, [item.resource for item in items]
+                )
+            answers |= dict(zip(items, found, strict=True))
+        except DepthExceeded:
+            for item in items:
+                try:
+                    async with connection.transaction():
+                        answers[item] = await engine.check(connection, item.subject, item.relation, item.resource)
+                except DepthExceeded:
+                    answers[item] = DEEP
+    return [answers[question] for question in questions]
+
+
+async def find_disagreements(
+    case: Case, connection: asyncpg.Connection[asyncpg.Record], tally: Tally, judge: Judge | None
+) -> list[str]:
+    """Sentences about every answer that differs; empty when all agree.
+
+    Where SpiceDB gives up at its depth limit, the engine may give up as well or give the oracle's answer.
+    """
+    schema = parse_schema(case.schema)
+    oracle = Oracle(schema, case.relationships)
+    wrong: list[str] = []
+    async with _scratch(connection):
+        engine = await PostgresEngine.load(connection, case.schema, "test")
+        await engine.write(connection, touch=case.relationships)
+        questions = list(case.questions)
+        ours = await ask_engine(engine, connection, questions)
+        theirs: list[Answer] = [UNDECIDED] * len(questions)
+        if judge is not None:
+            judge.load(case.schema, case.relationships)
+            theirs = [DEEP if isinstance(answer, str) and "max depth" in answer else answer for answer in judge.check(questions)]
+        for question, mine, real in zip(questions, ours, theirs, strict=True):
+            try:
+                expected: Answer = oracle.check(question.subject, question.relation, question.resource)
+            except NoAnswer:
+                expected = UNDECIDED
+            tally.add("engine", mine)
+            tally.add("oracle", expected)
+            if judge is not None:
+                tally.add("spicedb", real)
+                if isinstance(real, str) and real != DEEP:
+                    wrong.append(f"SpiceDB fails on {question}: {real}")
+                elif isinstance(real, bool) and mine != real:
+                    wrong.append(f"{question}: engine {mine}, SpiceDB {real}, oracle {expected}")
+            if isinstance(expected, bool) and mine != expected and not (mine == DEEP and real in (DEEP, UNDECIDED)):
+                wrong.append(f"{question}: engine {mine}, oracle {expected}, SpiceDB {real}")
+        wrong += await _compare_lookups(engine, connection, case, oracle, tally)
+    return wrong
+
+
+async def _compare_lookups(
+    engine: PostgresEngine,
+    connection: asyncpg.Connection[asyncpg.Record],
+    case: Case,
+    oracle: Oracle,
+    tally: Tally,
+) -> list[str]:
+    wrong = []
+    asked = dict.fromkeys((item.subject, item.relation, item.resource.type) for item in case.questions)
+    for number, (subject, name, kind) in enumerate(asked):
+        try:
+            held = oracle.holders(subject)
+        except NoAnswer:
+            continue
+        expected = {identifier for held_kind, identifier, member in held if (held_kind, member) == (kind, name)}
+        found: list[str] = []
+        size = (1, 2, 50)[number % 3]
+        try:
+            async with connection.transaction():
+                while True:
+                    after = found[-1] if found else None
+                    page = await engine.lookup_resources(connection, subject, name, kind, after=after, limit=size)
+                    found += page
+                    if len(page) < size:
+                        break
+        except DepthExceeded:
+            tally.add("lookup", DEEP)
+            continue
+        tally.add("lookup", "complete")
+        if len(found) != len(set(found)) or set(found) != expected:
+            wrong.append(f"lookup {kind}#{name}@{subject} pages of {size}: engine {sorted(found)}, oracle {sorted(expected)}")
+    return wrong
+
+
+class _scratch:
+    """A savepoint that is always undone."""
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._transaction = connection.transaction()
+
+    async def __aenter__(self) -> None:
+        await self._transaction.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transaction.rollback()
+
+
+def render_case(case: Case, notes: list[str]) -> str:
+    """A case as a validation file that can be run again."""
+    lines = [f"# {note}" for note in notes]
+    lines += ["schema: |-", *(f"  {line}" for line in case.schema.splitlines())]
+    lines.append("relationships: |-")
+    lines += [f"  {_text(fact)}" for fact in case.relationships]
+    oracle = Oracle(parse_schema(case.schema), case.relationships)
+    sides: dict[str, list[str]] = {"assertTrue": [], "assertFalse": []}
+    for question in case.questions:
+        try:
+            side = "assertTrue" if oracle.check(question.subject, question.relation, question.resource) else "assertFalse"
+        except NoAnswer:
+            lines.append(f"# no answer exists for {question}")
+            continue
+        sides[side].append(str(question))
+    lines.append("assertions:")
+    for side, items in sides.items():
+        lines.append(f"  {side}:" + ("" if items else " []"))
+        lines += [f'    - "{item}"' for item in items]
+    return "\n".join(lines) + "\n"
+
+
+def _text(fact: Relationship) -> str:
+    return str(fact) + (f"[expiration:{fact.expires_at:%Y-%m-%dT%H:%M:%SZ}]" if fact.expires_at else "")
+
