@@ -34,7 +34,16 @@ from remit.version import __version__
 log = structlog.get_logger(__name__)
 
 # In this order: `/agents/{agent_id}` would take `/agents/register` for an id.
-ROUTERS = (health.router, me.router, rpc.router, agents.router, tasks.router, messages.router, states.router, events.router)
+ROUTERS = (
+    health.router,
+    me.router,
+    rpc.router,
+    agents.router,
+    tasks.router,
+    messages.router,
+    states.router,
+    events.router,
+)
 
 SHUTDOWN_SECONDS = 5
 
@@ -50,9 +59,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.database = database = await Database.open(
-            dsn, size=settings.pool_size, timeout=settings.pool_timeout
-        )
+        app.state.database = database = await Database.open(dsn, size=settings.pool_size, timeout=settings.pool_timeout)
         async with database.connection() as connection:
             app.state.engine = await load_engine(connection, settings)
         app.state.agents = AgentClient(settings)
@@ -131,7 +138,3 @@ def _add_error_handlers(app: FastAPI) -> None:
         # The engine could not answer, and what is not answered is not allowed.
         log.error("the authorization engine failed", cause=repr(error))
         return _respond(request, Unavailable("Authorization could not be decided; nothing was done."))
-
-    @app.exception_handler(Exception)
-    async def tell_internal(request: Request, error: Exception) -> Response:
-        return _respond(request, RemitError("Something went wrong here. The log has it under the request id."))

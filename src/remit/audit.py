@@ -10,9 +10,9 @@ from typing import Any
 
 import structlog
 
-from remit.ids import new_id
 from remit.db.pool import UNREACHABLE, Connection, Database
 from remit.errors import Unavailable
+from remit.ids import new_id
 from remit.telemetry.metrics import AUDIT_LOST
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ class AuditEntry:
     detail: dict[str, Any] | None = None
 
     def values(self) -> tuple[Any, ...]:
+        """The row's columns, with an id of its own."""
         return (
             new_id(),
             self.tenant_id,

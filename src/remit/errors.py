@@ -72,42 +72,59 @@ class RemitError(Exception):
 
 
 class BadRequest(RemitError):
+    """The request is understood and cannot be carried out as it is."""
+
     status, rpc_code, problem, title = 400, -32602, "bad-request", "The request cannot be carried out as it is"
     retry = False
 
 
 class CredentialsDisagree(BadRequest):
+    """Two credentials of one request belong to different principals."""
+
     rpc_code, problem, title = -32600, "credentials-disagree", "Two credentials of one request disagree"
 
 
 class Unauthenticated(RemitError):
+    """There is no good credential."""
+
     status, rpc_code, problem, title = 401, -32001, "unauthenticated", "Nobody is authenticated"
     retry = False
 
     def headers(self) -> dict[str, str]:
+        """With the scheme to authenticate by (RFC 9110 §11.6.1)."""
         return {**super().headers(), "www-authenticate": 'Bearer realm="remit"'}
 
 
 class Forbidden(RemitError):
+    """The caller may read the resource, but not do this to it."""
+
     status, rpc_code, problem, title = 403, -32003, "forbidden", "The permission is missing"
     retry = False
 
 
 class NotFound(RemitError):
+    """There is no such thing, or not for this caller."""
+
     status, rpc_code, problem, title = 404, -32004, "not-found", "There is no such thing for this caller"
     retry = False
 
 
 class Conflict(RemitError):
+    """The state of things does not allow it."""
+
     status, rpc_code, problem, title = 409, -32009, "conflict", "The state does not allow it"
     retry = False
 
 
 class TaskBusy(Conflict):
+    """Another message is being answered on the task."""
+
     problem, title = "task-busy", "Another message is being answered on this task"
 
 
 class TooLarge(RemitError):
+    """The body is longer than the server reads."""
+
     status, rpc_code, problem, title = 413, -32600, "too-large", "The request body is too large"
     retry = False
 
@@ -123,6 +140,7 @@ class Invalid(RemitError):
         self.errors = errors
 
     def body(self, request_id: str | None) -> dict[str, Any]:
+        """With each field and what it must be."""
         errors = [{"field": field, "message": text} for field, text in self.errors]
         return {**super().body(request_id), "status_code": 10422, "errors": errors}
 
@@ -135,10 +153,13 @@ class AgentTrouble(RemitError):
 
 
 class Unavailable(RemitError):
+    """The database, or another part, cannot be reached at the moment."""
+
     status, problem, title = 503, "unavailable", "A part of the service cannot be reached"
     retry = True
 
     def headers(self) -> dict[str, str]:
+        """With the time after which a repeat makes sense."""
         return {"retry-after": "1", **super().headers()}
 
 

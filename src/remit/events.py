@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from remit.authz.guard import CurrentCaller, absent, authorize
 from remit.authz.route import GuardedRoute, requires
+from remit.content import TaskMessageContent
 from remit.db.pool import Connection
 from remit.errors import Invalid
 from remit.ids import new_id
-from remit.messages.content import TaskMessageContent
 from remit.paging import Id
 from remit.tasks.service import TASK, authorize_child
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import AfterValidator
@@ -59,6 +59,8 @@ def read_page(
     limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
     cursor: Annotated[Id | None, Query(description="From `x-next-cursor` of the page before.")] = None,
     page_number: Annotated[int, Query(ge=1, description="Page counted from 1; a cursor is cheaper.")] = 1,
+    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,  # noqa: ARG001 - lists have one order; any other is refused by the type
+    order_direction: Annotated[Literal["desc"], Query(description="Newest first.")] = "desc",  # noqa: ARG001 - as above
 ) -> Page:
     """The page a request asks for.
 

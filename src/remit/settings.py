@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         None, description="A PostgreSQL server (15 to 18) to use instead of the embedded one: `postgresql://…`."
     )
     data_dir: Path = Field(
-        default_factory=default_data_dir, description="The embedded PostgreSQL's data, with its socket and log."
+        default_factory=default_data_dir,
+        description="The embedded PostgreSQL's data, socket and log. By default in the user's data directory; "
+        "for root `/var/lib/remit`.",
     )
     pool_size: int = Field(10, ge=1, le=200, description="Most database connections of one server process.")
     pool_timeout: float = Field(
@@ -64,7 +66,8 @@ class Settings(BaseSettings):
     )
     agent_hosts: list[str] = Field(
         default_factory=list,
-        description="When set, the only hosts that an agent's address may name (JSON list; `*.example.com` works).",
+        description="When set, the only hosts that an agent's address may name (JSON list; `*.example.com` works). "
+        "By default any but link-local and metadata ones.",
     )
     agent_host_override: str | None = Field(
         None, description="Host dialled instead of `host.docker.internal` in an agent's address."

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from remit.authz.guard import CurrentCaller, absent, authorize
 from remit.authz.route import GuardedRoute, requires
+from remit.content import JsonObject
 from remit.errors import Conflict, Invalid
 from remit.ids import new_id
-from remit.messages.content import JsonObject
 from remit.paging import Id, Page, read_page
 from remit.tasks.service import TASK, authorize_child
 

@@ -1,9 +1,28 @@
-"""How a validation error is told: the field and what it must be, never what was sent."""
+"""What input may be beyond its type, and how an error in it is told: the field and what it must be, never what was sent."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime
+from pydantic_core import PydanticCustomError
 
 _LONGEST_NAME = 64
+
+
+def check_moment(moment: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        PydanticCustomError: there it lies before the year 1 or after the year 9999.
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "must lie between the years 1 and 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 
 
 def describe_errors(errors: Iterable[Mapping[str, Any]], prefix: str | None = None) -> list[tuple[str, str]]:

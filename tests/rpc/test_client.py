@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from remit.messages.content import TaskMessageUpdate
+from remit.content import TaskMessageUpdate
 from remit.rpc import client as client_module
 from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish
 from remit.rpc.client import AgentClient, AgentDisconnected, AgentTimeout, AgentUnreachable, forward_headers

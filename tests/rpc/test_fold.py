@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.messages.content import MAX_JSON_DEPTH, TaskMessageUpdate, update_adapter
+from remit.content import MAX_JSON_DEPTH, TaskMessageUpdate, update_adapter
 from remit.rpc.fold import INCOMPLETE_JSON, CreateMessage, Fold, FoldError, ForwardUpdate, Step, StoreMessage
 
 HELLO = {"type": "text", "author": "agent", "content": "hello"}

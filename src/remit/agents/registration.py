@@ -10,10 +10,10 @@ from remit.audit import AuditEntry
 from remit.authz.engine import Engine
 from remit.authz.guard import Caller, authorize_tenant, judge, label_of, probe
 from remit.authz.model import Subject
+from remit.content import JsonObject, Text
 from remit.db.pool import Connection, Database
 from remit.errors import BadRequest, Forbidden, Invalid, Unauthenticated
 from remit.identity.principal import Principal
-from remit.messages.content import JsonObject, Text
 from remit.settings import Settings
 
 AGENT_NAME = r"^[a-z0-9-]+$"
@@ -105,7 +105,13 @@ async def register_by_subject(caller: Caller, url: str, body: RegisterAgentReque
 
 
 async def register_openly(
-    database: Database, engine: Engine, settings: Settings, client_host: str, request_id: str, url: str, body: RegisterAgentRequest
+    database: Database,
+    engine: Engine,
+    settings: Settings,
+    client_host: str,
+    request_id: str,
+    url: str,
+    body: RegisterAgentRequest,
 ) -> RegisterAgentResponse:
     """The first registration of a new name without a key, where open enrolment allows it.
 
@@ -118,7 +124,10 @@ async def register_openly(
             "This agent has no key. `remit agents enroll NAME --tenant TENANT` prints the AGENT_API_KEY to start it with."
         )
     if not _is_loopback(client_host):
-        raise Unauthenticated("Open enrolment serves this machine only. Start the agent with the AGENT_API_KEY of its enrolment.")
+        raise Unauthenticated(
+            "Open enrolment serves this machine only. "
+            "Start the agent with the AGENT_API_KEY that enrolment gave it."
+        )
     async with database.connection() as connection:
         tenant_id = await _find_default_tenant(connection, settings.default_tenant)
         taken = await connection.fetchval(

@@ -1,9 +1,10 @@
 """`/agents`: read, list, delete, register. Calls to agents are in `rpc/`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
+from remit.agents.addresses import AddressRefused, check_address
 from remit.agents.registration import (
     RegisterAgentRequest,
     RegisterAgentResponse,
@@ -15,12 +16,11 @@ from remit.agents.registration import (
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
 from remit.authz.guard import CurrentCaller, get_caller, list_visible
 from remit.authz.route import GuardedRoute, requires, unguarded
+from remit.content import Text
 from remit.db.params import Params
 from remit.identity.authenticate import authenticate_optional, read_credentials
 from remit.identity.principal import Principal
-from remit.messages.content import Text
 from remit.paging import Id, Page, read_page
-from remit.rpc.addresses import AddressRefused, check_address
 from remit.wire import DeleteResponse
 
 router = APIRouter(tags=["agents"], route_class=GuardedRoute)
@@ -32,12 +32,10 @@ async def list_agents(
     response: Response,
     page: Annotated[Page, Depends(read_page)],
     task_id: Id | None = None,
-    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,
-    order_direction: Annotated[Literal["desc"], Query(description="Lists are newest first.")] = "desc",
 ) -> list[Agent]:
     """The agents that the caller may read, newest first. `x-next-cursor` leads to the next page."""
     params = Params()
-    where = [filter_by_task(params, task_id)] if task_id else []
+    where = [filter_by_task(caller, params, task_id)] if task_id else []
     rows = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
     if cursor := page.next_cursor([row["id"] for row in rows]):
         response.headers["x-next-cursor"] = cursor

@@ -159,7 +159,7 @@ async def enroll_agent(
             resource_type="agent",
             resource_id=agent_id,
             request_id=actor.request_id,
-            detail={"name": name, "key_id": key.id},
+            detail={**(actor.detail or {}), "name": name, "key_id": key.id},
         ),
     )
     return agent_id, key.secret
@@ -178,23 +178,41 @@ async def delete_agent(caller: Caller, *, id: str | None = None, name: str | Non
     """
     found = await authorize(caller, AGENT, "delete", id=id, name=name, columns="t.id, t.name")
     async with caller.database.transaction() as connection:
-        deleted = await connection.fetchval(
-            "UPDATE agents SET status = 'Deleted', updated_at = now() WHERE id = $1 AND status <> 'Deleted' RETURNING id",
-            found["id"],
-        )
-        if deleted is None:
+        entry = caller.audit_entry("agent.delete", "done", Resource("agent", found["id"]))
+        if not await end_agent(connection, caller.engine, found["id"], entry=entry, actor=caller.actor):
             raise absent(label_of(id=id, name=name))
-        await connection.execute(
-            "UPDATE api_keys SET revoked_at = now() WHERE agent_id = $1 AND revoked_at IS NULL", found["id"]
-        )
-        resource = Resource("agent", found["id"])
-        await deregister(
-            caller.engine, connection, resource, actor=caller.actor, request_id=caller.request_id
-        )
-        await write_audit(connection, caller.audit_entry("agent.delete", "done", resource))
     return found["id"], found["name"]
 
 
-def filter_by_task(params: Params, task_id: str) -> str:
-    """SQL over `t`: the agents of a task."""
-    return f"t.id IN (SELECT k.agent_id FROM tasks k WHERE k.id = {params.add(task_id, 'uuid')})"
+async def end_agent(connection: Connection, engine: Engine, agent_id: str, *, entry: AuditEntry, actor: str) -> bool:
+    """Do what `delete_agent` describes, in the caller's transaction, for somebody who may.
+
+    Args:
+        connection: in a transaction.
+        engine: where its relationships are.
+        agent_id: the agent.
+        entry: the audit entry to write.
+        actor: who, for the history of its relationships.
+
+    Returns:
+        False when it was deleted before.
+    """
+    deleted = await connection.fetchval(
+        "UPDATE agents SET status = 'Deleted', updated_at = now() WHERE id = $1 AND status <> 'Deleted' RETURNING id",
+        agent_id,
+    )
+    if deleted is None:
+        return False
+    await connection.execute(
+        "UPDATE api_keys SET revoked_at = now() WHERE agent_id = $1 AND revoked_at IS NULL", agent_id
+    )
+    await deregister(engine, connection, Resource("agent", agent_id), actor=actor, request_id=entry.request_id)
+    await write_audit(connection, entry)
+    return True
+
+
+def filter_by_task(caller: Caller, params: Params, task_id: str) -> str:
+    """SQL over `t`: the agents of a task, none if the caller may not read it."""
+    readable = caller.engine.check_sql(params, caller.subject, "read", "task", "k.id")
+    task = params.add(task_id, "uuid")
+    return f"t.id IN (SELECT k.agent_id FROM tasks k WHERE k.id = {task} AND k.status <> 'DELETED' AND {readable})"

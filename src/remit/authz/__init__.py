@@ -1,0 +1,1 @@
+"""Who may: the relationship graph."""

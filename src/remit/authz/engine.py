@@ -107,6 +107,9 @@ class Engine(Protocol):
     ) -> int:
         """Remove every relationship in which the resource stands, as resource or as subject; return how many."""
 
+    async def remove_expired(self, connection: Connection, limit: int = 1000) -> int:
+        """Move relationships that have expired to the history, at most `limit`; return how many."""
+
     async def read(
         self, connection: Connection, resource: Resource, relation: str | None = None
     ) -> list[Relationship]:

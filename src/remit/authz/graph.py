@@ -185,17 +185,22 @@ class Graph:
 
     def _relation_term(self, relation: Relation) -> Term:
         parts: list[Term] = []
+        # A relation may take a kind of subject with and without expiration; one that has expired grants nothing in
+        # either case.
+        expires: dict[tuple[str, str | None, bool], bool] = {}
         for allowed in relation.allowed:
-            if allowed.type == self.subject_type:
-                if allowed.wildcard:
+            kind = (allowed.type, allowed.relation, allowed.wildcard)
+            expires[kind] = expires.get(kind, False) or allowed.expiration
+        for (type_name, subject_relation, wildcard), expiring in expires.items():
+            if type_name == self.subject_type:
+                if wildcard:
                     # SpiceDB: the wildcard holds for every subject of the type, for a set too.
-                    parts.append(Direct((relation.name,), True, allowed.expiration))
-                elif allowed.relation == self.subject_relation:
-                    parts.append(Direct((relation.name,), False, allowed.expiration))
-            if allowed.relation is not None:
-                target = Node(allowed.type, allowed.relation)
-                hop = Hop((relation.name,), allowed.type, (allowed.relation,), False, target, allowed.expiration)
-                parts.append(hop)
+                    parts.append(Direct((relation.name,), True, expiring))
+                elif subject_relation == self.subject_relation:
+                    parts.append(Direct((relation.name,), False, expiring))
+            if subject_relation is not None:
+                target = Node(type_name, subject_relation)
+                parts.append(Hop((relation.name,), type_name, (subject_relation,), False, target, expiring))
         return join_any(parts)
 
     def _expression_term(self, type_name: str, expression: Expression) -> Term:

@@ -232,9 +232,7 @@ def judge(caller: Caller, kind: ResourceKind, permission: str, verdict: Verdict,
     raise absent(label)
 
 
-async def authorize_tenant(
-    caller: Caller, permission: str, connection: Connection | None = None
-) -> None:
+async def authorize_tenant(caller: Caller, permission: str, connection: Connection | None = None) -> None:
     """Ask for a permission on the caller's own tenant.
 
     Raises:

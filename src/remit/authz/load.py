@@ -13,6 +13,4 @@ async def load_engine(connection: Connection, settings: Settings) -> Engine:
         SchemaError: the schema is refused.
     """
     source = find_schema(settings)
-    return await PostgresEngine.load(
-        connection, source.text, source.applied_by, source.file, replace=source.chosen
-    )
+    return await PostgresEngine.load(connection, source.text, source.applied_by, source.file, replace=source.chosen)

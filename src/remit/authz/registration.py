@@ -1,4 +1,4 @@
-"""Registration: all relationships of a new resource in one step, and their removal. Written with the row, or not at all."""
+"""Registration: all relationships of a new resource in one step, with its row, and their removal."""
 
 from remit.authz.engine import Connection, Engine
 from remit.authz.model import Relationship, Resource, Subject
@@ -46,7 +46,9 @@ def relationships_of_agent(
     return relationships
 
 
-async def deregister(engine: Engine, connection: Connection, resource: Resource, *, actor: str, request_id: str) -> int:
+async def deregister(
+    engine: Engine, connection: Connection, resource: Resource, *, actor: str, request_id: str | None
+) -> int:
     """Remove every relationship of a resource, as resource and as subject, in the caller's transaction.
 
     Returns:

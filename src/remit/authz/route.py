@@ -81,6 +81,7 @@ class StrictRequest(Request):
     """A request whose JSON is parsed by `parse_json`."""
 
     async def json(self) -> Any:
+        """The body, parsed."""
         try:
             return parse_json(await self.body(), self.app.state.settings.max_json_depth)
         except Invalid as error:
@@ -91,6 +92,7 @@ class GuardedRoute(APIRoute):
     """A route that must ask what it declares."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the strict body and the check of the declaration around it."""
         handle = super().get_route_handler()
         declared = (self.openapi_extra or {}).get(DECLARATION)
         asks: list[str] = declared["asks"] if declared else ["nothing was declared"]

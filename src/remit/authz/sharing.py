@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from remit.audit import write_audit
+from remit.authz.errors import RelationshipError
 from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
 from remit.authz.model import Relationship, Resource, Subject
 from remit.db.pool import Connection
 from remit.errors import Conflict, Invalid
+from remit.validation import Moment
 
 Role = Literal["viewer", "editor", "owner"]
 SubjectType = Literal["user", "service_account", "group"]
@@ -24,7 +26,7 @@ class ShareRequest(BaseModel):
     subject_type: SubjectType
     subject_id: SubjectName = Field(description="External id of a user or service account, or a group's name.")
     role: Role
-    expires_at: AwareDatetime | None = Field(None, description="When the role ends by itself.")
+    expires_at: Moment | None = Field(None, description="When the role ends by itself.")
 
 
 class Grant(BaseModel):
@@ -44,12 +46,13 @@ class AccessList(BaseModel):
 
 
 _FIND_SUBJECT = """
-SELECT id FROM subjects
- WHERE tenant_id = $1 AND kind = $2 AND (external_id = $3 OR id::text = $3) AND disabled_at IS NULL
- ORDER BY issuer = 'remit' DESC LIMIT 1
+SELECT id, disabled_at FROM subjects
+ WHERE tenant_id = $1 AND kind = $2 AND (external_id = $3 OR id::text = $3)
+ ORDER BY disabled_at IS NULL DESC, issuer = 'remit' DESC LIMIT 1
 """
 _FIND_GROUP = """
-SELECT id FROM groups WHERE tenant_id = $1 AND (name = $2 OR id::text = $2) AND disabled_at IS NULL
+SELECT id, disabled_at FROM groups WHERE tenant_id = $1 AND (name = $2 OR id::text = $2)
+ ORDER BY disabled_at IS NULL DESC LIMIT 1
 """
 _NAMES = """
 SELECT id, external_id AS name FROM subjects WHERE tenant_id = $1 AND id = ANY($2::uuid[])
@@ -59,22 +62,32 @@ UNION ALL SELECT id, name FROM tenants WHERE id = $1 AND id = ANY($2::uuid[])
 """
 
 
-async def find_subject(connection: Connection, tenant_id: str, subject_type: SubjectType, name: str) -> Subject:
+async def find_subject(
+    connection: Connection, tenant_id: str, subject_type: SubjectType, name: str, *, field: str, disabled: bool = False
+) -> Subject:
     """The subject that a tenant knows by a name.
 
+    Args:
+        connection: with or without a transaction.
+        tenant_id: the tenant.
+        subject_type: its kind.
+        name: its external id, its name or its id.
+        field: where the request has the name.
+        disabled: whether one that is disabled will do, as for taking its role.
+
     Raises:
-        Invalid: the tenant has no such subject, or it is disabled; one of another tenant is answered alike.
+        Invalid: the tenant has no such subject; one of another tenant is answered alike.
     """
     if subject_type == "group":
-        found = await connection.fetchval(_FIND_GROUP, tenant_id, name)
+        found = await connection.fetchrow(_FIND_GROUP, tenant_id, name)
         relation = "member"
     else:
-        found = await connection.fetchval(_FIND_SUBJECT, tenant_id, subject_type, name)
+        found = await connection.fetchrow(_FIND_SUBJECT, tenant_id, subject_type, name)
         relation = None
-    if found is None:
+    if found is None or (found["disabled_at"] is not None and not disabled):
         label = subject_type.replace("_", " ")
-        raise Invalid([("subject_id", f"must name a {label} of your tenant that is not disabled")])
-    return Subject(subject_type, found, relation)
+        raise Invalid([(field, f"must name a {label} of your tenant" + ("" if disabled else " that is not disabled"))])
+    return Subject(subject_type, found["id"], relation)
 
 
 async def list_access(caller: Caller, kind: ResourceKind, id: str) -> AccessList:
@@ -94,24 +107,30 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
 
     Raises:
         NotFound, Forbidden: as `list_access`.
-        Invalid: no such subject in the tenant.
+        Invalid: no such subject in the tenant, or the schema has no such role for it.
         Conflict: it would take the role from the last owner.
     """
     resource = Resource(kind.type, id)
     async with caller.database.transaction() as connection:
         await _lock_to_share(caller, connection, kind, id)
-        subject = await find_subject(connection, caller.principal.tenant_id, request.subject_type, request.subject_id)
+        subject = await find_subject(
+            connection, caller.principal.tenant_id, request.subject_type, request.subject_id, field="body.subject_id"
+        )
         grants = await caller.engine.read(connection, resource)
         others = [g for g in grants if g.relation in ROLES and g.subject == subject and g.relation != request.role]
         if request.role != "owner" or request.expires_at is not None:
             _keep_an_owner(grants, subject)
-        await caller.engine.write(
-            connection,
-            touch=[Relationship(resource, request.role, subject, request.expires_at)],
-            delete=others,
-            actor=caller.actor,
-            request_id=caller.request_id,
-        )
+        try:
+            await caller.engine.write(
+                connection,
+                touch=[Relationship(resource, request.role, subject, request.expires_at)],
+                delete=others,
+                actor=caller.actor,
+                request_id=caller.request_id,
+            )
+        except RelationshipError as error:
+            field = "body.role" if request.expires_at is None else "body.expires_at"
+            raise Invalid([(field, "is not possible here: the installation's schema has no such role")]) from error
         await write_audit(
             connection,
             caller.audit_entry(f"{kind.type}.share", "done", resource, {"subject": str(subject), "role": request.role}),
@@ -130,7 +149,9 @@ async def unshare(
     resource = Resource(kind.type, id)
     async with caller.database.transaction() as connection:
         await _lock_to_share(caller, connection, kind, id)
-        subject = await find_subject(connection, caller.principal.tenant_id, subject_type, subject_id)
+        subject = await find_subject(
+            connection, caller.principal.tenant_id, subject_type, subject_id, field="query.subject_id", disabled=True
+        )
         grants = await caller.engine.read(connection, resource)
         taken = [g for g in grants if g.subject == subject and g.relation in ROLES and role in (None, g.relation)]
         if any(g.relation == "owner" for g in taken):

@@ -1,0 +1,124 @@
+"""The command `remit`. Modules that take long to load are imported inside the commands that need them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+USAGE_ERROR = 2
+
+
+@dataclass(slots=True)
+class Flags:
+    """Options of `remit` itself."""
+
+    debug: bool = False
+
+
+def make_app() -> typer.Typer:
+    """The command with all its sub-commands."""
+    from remit.cli.agents import agents_commands
+    from remit.cli.authz import authz_commands
+    from remit.cli.db import db_commands
+    from remit.cli.demo import demo
+    from remit.cli.doctor import doctor, print_version
+    from remit.cli.groups import groups_commands
+    from remit.cli.keys import keys_commands
+    from remit.cli.serve import serve
+    from remit.cli.tenants import tenants_commands
+    from remit.cli.users import service_accounts_commands, users_commands
+    from remit.cli.worker import worker_commands
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_start)
+    app.command("serve")(serve)
+    app.command("demo")(demo)
+    app.command("doctor")(doctor)
+    app.add_typer(tenants_commands, name="tenants")
+    app.add_typer(users_commands, name="users")
+    app.add_typer(service_accounts_commands, name="service-accounts")
+    app.add_typer(groups_commands, name="groups")
+    app.add_typer(agents_commands, name="agents")
+    app.add_typer(keys_commands, name="keys")
+    app.add_typer(authz_commands, name="authz")
+    app.add_typer(db_commands, name="db")
+    app.add_typer(worker_commands, name="worker")
+    app.command("version")(print_version)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and end the process with its exit code.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code; an error is one line on standard error and 2."""
+    flags = Flags()
+    command = typer.main.get_command(make_app())
+    try:
+        code = command.main(list(arguments), prog_name="remit", standalone_mode=False, obj=flags)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left must not be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.Abort:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last line of defence: people are shown a sentence
+        if flags.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        sys.stderr.write(f"error: {describe(error)}\n")
+        return USAGE_ERROR
+    return code if isinstance(code, int) else 0
+
+
+def describe(error: Exception) -> str:
+    """An error as one line that says what to do."""
+    from remit.cli.context import CommandError
+
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        hint = f" `{context.command_path} --help` shows how." if context else ""
+        return _one_line(error.format_message()) + hint
+    if isinstance(error, CommandError):
+        return _one_line(str(error))
+    from asyncpg import InterfaceError, PostgresError
+
+    from remit.authz.errors import AuthzError
+    from remit.db.data_dir import WaitCancelledError
+    from remit.db.errors import DatabaseSetupError
+    from remit.db.pool import WrongDatabase
+    from remit.errors import RemitError
+
+    match error:
+        case DatabaseSetupError() | WrongDatabase() | RemitError() | AuthzError():
+            return _one_line(str(error))
+        case PostgresError() | InterfaceError() | WaitCancelledError():
+            return _one_line(f"the database did not do it: {error or type(error).__name__}; `remit doctor` looks at it")
+        case OSError():
+            return _one_line(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    return f"something unexpected happened ({type(error).__name__}): `remit --debug …` shows where"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _start(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """Remit: a control plane for AI-agent tasks in which every task has an owner."""
+    context.obj.debug = debug
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

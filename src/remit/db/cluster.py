@@ -38,7 +38,7 @@ _SETTINGS: Mapping[str, str] = {
 }
 _FAST_SHUTDOWN, _IMMEDIATE_SHUTDOWN = signal.SIGINT, signal.SIGQUIT
 _SECONDS_FOR_FAST_SHUTDOWN = 60.0
-_SECONDS_FOR_OLD_BACKENDS = 15.0
+_SECONDS_FOR_OLD_SERVER = 10.0
 _SECONDS_BEFORE_SAYING_SO = 5.0
 
 
@@ -74,7 +74,12 @@ class Cluster:
         if not sync:
             command += ["--no-sync"]
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment(), **self.directory.account.popen_options
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+            **self.directory.account.popen_options,
         )
         if done.returncode != 0:
             raise ServerFailedError(f"cannot initialise PostgreSQL in {fresh}: {_last_lines(done.stderr)}")
@@ -87,17 +92,16 @@ class Cluster:
         """
         self.directory.make_private_folder(self.directory.socket_dir)
         self.directory.check_reachable(self.data)
-        give_up = time.monotonic() + _SECONDS_FOR_OLD_BACKENDS
+        give_up = time.monotonic() + _SECONDS_FOR_OLD_SERVER
         while True:
-            self._remove_foreign_pid_file()
+            self._clear_pid_file(cancelled)
             log_end = self.directory.log_path.stat().st_size if self.directory.log_path.exists() else 0
             pid = self._spawn(options)
             if self._wait_until_ready(pid, cancelled):
                 return
             lines = _read_from(self.directory.log_path, log_end)
             # A killed postmaster's backends notice within moments; until they are gone the data may not be opened.
-            left_over = "pre-existing shared memory block" in lines or "lock file" in lines
-            if not left_over or time.monotonic() > give_up:
+            if "pre-existing shared memory block" not in lines or time.monotonic() > give_up:
                 raise ServerFailedError(
                     f"PostgreSQL did not start: {_last_lines(lines)} (the whole log is in {self.directory.log_path})"
                 )
@@ -138,7 +142,7 @@ class Cluster:
 
     def conninfo(self, database: str) -> str:
         """A libpq connection string for one database of this cluster."""
-        return f"host='{self.directory.socket_dir}' port=5432 user={SUPERUSER} dbname={database} connect_timeout=5"
+        return f"host='{self.directory.socket_dir}' port=5432 user={SUPERUSER} dbname={database} connect_timeout=2"
 
     def _spawn(self, options: Mapping[str, str]) -> int:
         settings = {**_SETTINGS, "unix_socket_directories": str(self.directory.socket_dir), **options}
@@ -158,7 +162,9 @@ class Cluster:
                 **self.directory.account.popen_options,
             )
         except (OSError, subprocess.CalledProcessError) as error:
-            raise ServerFailedError(f"cannot start PostgreSQL as the user {self.directory.account.name}: {error}") from error
+            raise ServerFailedError(
+                f"cannot start PostgreSQL as the user {self.directory.account.name}: {error}"
+            ) from error
         finally:
             os.close(log)
         return int(started.stdout)
@@ -169,7 +175,9 @@ class Cluster:
             if not is_alive(pid):
                 return False
             if time.monotonic() > say_so_at:
-                logger.warning("PostgreSQL is recovering its data, still waiting; its log is %s", self.directory.log_path)
+                logger.warning(
+                    "PostgreSQL is recovering its data, still waiting; its log is %s", self.directory.log_path
+                )
                 say_so_at = float("inf")
             pause(cancelled)
         return True
@@ -186,11 +194,21 @@ class Cluster:
         except OSError:
             return True  # a system without /proc: PostgreSQL's own check decides
 
-    def _remove_foreign_pid_file(self) -> None:
-        """After a restart of the machine the old server's number may be another process, which it would wait for."""
-        pid = self._read_pid()
-        if pid is not None and is_alive(pid) and not self._is_ours(pid):
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+    def _clear_pid_file(self, cancelled: threading.Event) -> None:
+        """Remove a pid file for whose process PostgreSQL would refuse to start, though it is not a running server.
+
+        After a restart of the machine the number may be another process. And a killed server keeps its number until
+        its parent waited for it: usually at once, but in a container whose first process does not do that, never.
+        """
+        deadline = time.monotonic() + _SECONDS_FOR_OLD_SERVER
+        while (pid := self._read_pid()) is not None and _has_entry(pid):
+            ended = not is_alive(pid)
+            if not ended and self._is_ours(pid):
+                return
+            if not ended or time.monotonic() > deadline:
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
+                return
+            pause(cancelled)
 
 
 def is_alive(pid: int) -> bool:
@@ -200,16 +218,23 @@ def is_alive(pid: int) -> bool:
             return False
     except ChildProcessError:
         pass
+    if not _has_entry(pid):
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc/self").exists()
+
+
+def _has_entry(pid: int) -> bool:
+    """Whether the number is taken, be it by a process that ended and was not waited for."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return Path("/proc/self").exists() is False
+    return True
 
 
 def _environment() -> dict[str, str]:

@@ -1,13 +1,13 @@
 """The data directory of the embedded PostgreSQL: who owns it, what lies where, and its two locks.
 
-    <data_dir>/                0711 when root owns it (the server's user passes through), else 0700
-      start.lock               held exclusively while the server is started or stopped
-      users.lock               held shared by every Remit process that uses the server
-      postgres.log
-      run/                     the socket, unless the path is too long for one
-      postgres/current         the major version whose cluster is in use
-      postgres/<major>/data    the cluster
-      postgres/<major>/server  a copy of the binaries that wrote it
+<data_dir>/                0711 when root owns it (the server's user passes through), else 0700
+  start.lock               held exclusively while the server is started or stopped
+  users.lock               held shared by every Remit process that uses the server
+  postgres.log
+  run/                     the socket, unless the path is too long for one
+  postgres/current         the major version whose cluster is in use
+  postgres/<major>/data    the cluster
+  postgres/<major>/server  a copy of the binaries that wrote it
 """
 
 import fcntl
@@ -80,7 +80,9 @@ def _find_system_user() -> pwd.struct_passwd:
         if attempt == "create":
             command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
             try:
-                subprocess.run([*command, "--shell", "/usr/sbin/nologin", _SYSTEM_USER], capture_output=True, check=False)
+                subprocess.run(
+                    [*command, "--shell", "/usr/sbin/nologin", _SYSTEM_USER], capture_output=True, check=False
+                )
             except FileNotFoundError:
                 break
         try:

@@ -208,7 +208,9 @@ def _choose_cluster(directory: DataDirectory, binaries: Binaries | None, open_: 
     in_use = directory.current_major
     if open_ == "kept":
         if in_use is None:
-            raise DataDirectoryError(f"there is no data in {directory.path} yet; `remit db upgrade` makes an empty database")
+            raise DataDirectoryError(
+                f"there is no data in {directory.path} yet; `remit db upgrade` makes an empty database"
+            )
         return Cluster(directory, in_use)
     major = (binaries or find_shipped_binaries()).major
     if open_ == "shipped" and in_use not in (None, major):
@@ -234,5 +236,3 @@ def _create_database(cluster: Cluster) -> None:
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount
         if not found:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-
-

@@ -1,5 +1,6 @@
 """The positional parameters of one SQL statement, collected while its text is put together."""
 
+
 class Params:
     """Numbers parameters as they are added, so that parts of a statement can be written apart.
 
@@ -27,5 +28,3 @@ class Params:
     def _append(self, value: object, cast: str) -> str:
         self.values.append(value)
         return f"${len(self.values)}::{cast}"
-
-

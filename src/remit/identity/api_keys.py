@@ -57,15 +57,16 @@ async def insert_key(
 
 async def list_keys(connection: Connection, tenant_id: str) -> list[asyncpg.Record]:
     """The keys of a tenant, newest first: id, holder, prefix and dates, never the secret."""
-    return await connection.fetch(
+    rows: list[asyncpg.Record] = await connection.fetch(
         """
-        SELECT k.id, coalesce(s.kind, 'agent') AS holder_type, coalesce(s.external_id, a.name) AS holder, k.name, k.prefix,
-               k.created_at, k.last_used_at, k.expires_at, k.revoked_at
+        SELECT k.id, coalesce(s.kind, 'agent') AS holder_type, coalesce(s.external_id, a.name) AS holder, k.name,
+               k.prefix, k.created_at, k.last_used_at, k.expires_at, k.revoked_at
           FROM api_keys k LEFT JOIN subjects s ON s.id = k.subject_id LEFT JOIN agents a ON a.id = k.agent_id
          WHERE k.tenant_id = $1 ORDER BY k.id DESC
         """,
         tenant_id,
     )
+    return rows
 
 
 async def revoke_key(connection: Connection, key_id: str) -> Literal["revoked", "was revoked"] | None:
@@ -77,7 +78,10 @@ async def revoke_key(connection: Connection, key_id: str) -> Literal["revoked", 
     row = await connection.fetchrow(
         """
         WITH found AS (SELECT id, revoked_at FROM api_keys WHERE id = $1),
-        ended AS (UPDATE api_keys SET revoked_at = now() FROM found WHERE api_keys.id = found.id AND found.revoked_at IS NULL)
+        ended AS (
+          UPDATE api_keys SET revoked_at = now() FROM found
+           WHERE api_keys.id = found.id AND found.revoked_at IS NULL
+        )
         SELECT revoked_at FROM found
         """,
         key_id,

@@ -42,13 +42,17 @@ def read_credentials(request: Request) -> list[str]:
         if len(values) > 1:
             raise Unauthenticated(f"The header {name} comes more than once; send one credential.")
         for value in values:
-            if name == "authorization":
-                scheme, _, value = value.partition(" ")
-                if scheme.lower() != "bearer":
-                    raise Unauthenticated("Send an API key as `Authorization: Bearer <key>`.")
-            if value.strip():
-                secrets[value.strip()] = None
+            secret = _read_bearer(value) if name == "authorization" else value.strip()
+            if secret:
+                secrets[secret] = None
     return list(secrets)
+
+
+def _read_bearer(value: str) -> str:
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("Send an API key as `Authorization: Bearer <key>`.")
+    return token.strip()
 
 
 async def find_principal(database: Database, secret: str) -> Principal | None:

@@ -1,8 +1,8 @@
 """Secrets of API keys: how they look, and what is kept of them.
 
 A secret is `remit_<kind>_` and 43 characters of base62 (256 random bits), then a checksum of six: the fixed prefix and
-the checksum let a secret scanner find leaked keys without asking anybody. Only its SHA-256 is stored; a slow hash is for
-secrets that people choose.
+the checksum let a secret scanner find leaked keys without asking anybody. Only its SHA-256 is stored; a slow hash is
+for secrets that people choose.
 """
 
 import hashlib

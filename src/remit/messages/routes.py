@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from remit.authz.guard import CurrentCaller
 from remit.authz.route import GuardedRoute, requires
-from remit.messages.content import TaskMessageContent
+from remit.content import TaskMessageContent
 from remit.messages.service import (
     StreamingStatus,
     TaskMessage,
@@ -18,6 +18,7 @@ from remit.messages.service import (
 )
 from remit.paging import Id, Page, read_page
 from remit.streams.hub import StreamHub, get_hub
+from remit.validation import Moment
 
 router = APIRouter(prefix="/messages", tags=["messages"], route_class=GuardedRoute)
 
@@ -30,7 +31,7 @@ class CreateTaskMessageRequest(BaseModel):
     task_id: Id
     content: TaskMessageContent
     streaming_status: StreamingStatus | None = None
-    created_at: AwareDatetime | None = None
+    created_at: Moment | None = None
 
 
 class UpdateTaskMessageRequest(BaseModel):
@@ -55,9 +56,7 @@ async def post_message(caller: CurrentCaller, hub: Hub, body: CreateTaskMessageR
 
 
 @router.put("/{message_id}", openapi_extra=requires("task", "update"))
-async def put_message(
-    caller: CurrentCaller, hub: Hub, message_id: Id, body: UpdateTaskMessageRequest
-) -> TaskMessage:
+async def put_message(caller: CurrentCaller, hub: Hub, message_id: Id, body: UpdateTaskMessageRequest) -> TaskMessage:
     """Replace a message's content."""
     return await update_message(
         caller, hub, body.task_id, message_id, body.content, streaming_status=body.streaming_status

@@ -8,10 +8,10 @@ import asyncpg
 from pydantic import BaseModel, TypeAdapter
 
 from remit.authz.guard import Caller, absent, authorize
+from remit.content import TaskMessageContent
 from remit.db.pool import Connection
 from remit.identity.principal import Principal
 from remit.ids import new_id
-from remit.messages.content import TaskMessageContent
 from remit.paging import Page
 from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK, authorize_child
@@ -41,8 +41,8 @@ def read_message(row: asyncpg.Record) -> TaskMessage:
 
 
 _INSERT = f"""
-INSERT INTO messages (id, tenant_id, task_id, content, streaming_status, interrupted, author_subject_id, author_agent_id,
-                      created_at, updated_at)
+INSERT INTO messages (id, tenant_id, task_id, content, streaming_status, interrupted, author_subject_id,
+                      author_agent_id, created_at, updated_at)
 SELECT $1, t.tenant_id, t.id, $3, $4, $5, $6, $7, coalesce($8, clock_timestamp()), coalesce($8, clock_timestamp())
   FROM tasks t WHERE t.id = $2 AND t.status <> 'DELETED'
 RETURNING {COLUMNS}

@@ -1,0 +1,1 @@
+"""The tables of the database, revision by revision, and how they are brought up to date."""

@@ -8,6 +8,9 @@ from sqlalchemy import text
 
 from remit.db.errors import MigrationError
 
+TIME_LIMITS = {"lock_timeout": "3s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
+"""What a migration's session starts with: a statement that waits for a lock makes everybody behind it wait too."""
+
 
 def execute(statement: str) -> None:
     """Run one statement, or print it when the revision is rendered as SQL."""
@@ -25,20 +28,21 @@ def run_script(script: str) -> None:
 
 def refuse_if_any(table: str, condition: str, reason: str) -> None:
     """Raise MigrationError if a row of the table meets the condition: undoing the revision would lose data."""
-    if not op.get_context().as_sql and op.get_bind().scalar(text(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})")):
+    if _exists(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})"):  # noqa: S608 - both come from revisions
         raise MigrationError(f"{table}: {reason}; restore a dump taken before the upgrade instead")
 
 
 def add_check_not_valid(table: str, name: str, condition: str) -> None:
     """Add a check constraint for new and changed rows. `validate_constraint`, in a later revision, covers the rest."""
-    if not _exists("SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = :name AND conrelid = to_regclass(:table))", name=name, table=table):
+    known = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = :name AND conrelid = to_regclass(:table))"
+    if not _exists(known, name=name, table=table):
         execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID")
 
 
 def validate_constraint(table: str, name: str) -> None:
     """Check the rows that were there before a constraint; one that is valid already is left alone by PostgreSQL."""
-    with _unhurried(in_transaction=True):
-        execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+    execute("SET LOCAL statement_timeout = 0")  # the scan takes its time; its lock lets readers and writers pass
+    execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
 def create_index_concurrently(name: str, table: str, definition: str) -> None:
@@ -47,9 +51,8 @@ def create_index_concurrently(name: str, table: str, definition: str) -> None:
     A build that failed leaves an invalid index, which every write pays for and no query uses: it is dropped first.
     """
     with op.get_context().autocommit_block(), _unhurried():
-        if _exists(
-            "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid)", name=name
-        ):
+        invalid = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid)"
+        if _exists(invalid, name=name):
             execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} {definition}")
 
@@ -66,32 +69,22 @@ def _exists(question: str, **values: str) -> bool:
 
 
 @contextmanager
-def _unhurried(*, in_transaction: bool = False) -> Iterator[None]:
-    """No time limits: a concurrent build waits for every transaction older than itself, and a scan takes its time.
+def _unhurried() -> Iterator[None]:
+    """Outside a transaction, lift the time limits: a concurrent build waits for every transaction older than itself.
 
-    The locks taken meanwhile let readers and writers pass. In a transaction that fails, the limits come back with its
-    end; outside one they are put back here, so that the next statement is bounded again.
+    The locks it holds meanwhile let readers and writers pass. Afterwards the next statement is bounded again.
     """
-    scope = "SET LOCAL" if in_transaction else "SET"
-    limits = ("statement_timeout",) if in_transaction else ("statement_timeout", "lock_timeout")
-    before = {name: _read_setting(name) for name in limits}
+    limits = {name: _read_setting(name) for name in ("lock_timeout", "statement_timeout")}
     for name in limits:
-        execute(f"{scope} {name} = 0")
-    yield_failed = True
+        execute(f"SET {name} = 0")
     try:
         yield
-        yield_failed = False
     finally:
-        if not (yield_failed and in_transaction):
-            for name, value in before.items():
-                execute(f"{scope} {name} = '{value}'")
+        for name, value in limits.items():
+            execute(f"SET {name} = '{value}'")
 
 
 def _read_setting(name: str) -> str:
     if op.get_context().as_sql:
         return TIME_LIMITS[name]
     return str(op.get_bind().scalar(text(f"SHOW {name}")))
-
-
-TIME_LIMITS = {"lock_timeout": "3s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
-"""What a migration's session starts with: a statement that waits for a lock makes everybody behind it wait too."""

@@ -1,0 +1,1 @@
+"""Calls between clients, the server and agents."""

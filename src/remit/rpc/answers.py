@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import orjson
 from pydantic import ValidationError
 
-from remit.messages.content import (
+from remit.content import (
     StreamTaskMessageFull,
     TaskMessageUpdate,
     content_adapter,

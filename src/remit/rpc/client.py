@@ -23,8 +23,8 @@ import httpcore
 import orjson
 import structlog
 
-from remit.messages.content import TaskMessageUpdate
-from remit.rpc.addresses import AddressRefused, CheckedBackend, dial_address
+from remit.agents.addresses import AddressRefused, CheckedBackend, dial_address
+from remit.content import TaskMessageUpdate
 from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish, LineSplitter, UpdateReader, read_answer
 from remit.settings import Settings
 
@@ -174,7 +174,9 @@ class AgentClient:
         An agent that answers in one piece, with a message's content or a list of them, gives a `full` for each.
 
         Args:
-            url, request_id, headers: as in `call`.
+            url: as in `call`.
+            request_id: as in `call`.
+            headers: as in `call`.
             params: with `task`, `agent`, `content` and `stream`.
 
         Raises:
@@ -278,7 +280,7 @@ class AgentClient:
             except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
                 raise AgentDisconnected("The agent's answer broke off or was not HTTP.") from error
             except AgentFailed as error:
-                raise
+                raise AgentFailed(error.code, exchange.hide_address(error.message)) from error
         except AgentError as error:
             log.warning(
                 "agent call failed",

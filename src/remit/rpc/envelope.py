@@ -1,7 +1,8 @@
 """JSON-RPC from clients: what a request may look like, and how answers do.
 
-Clients send neither `jsonrpc` nor `id` as a rule; a request without an id is answered in full all the same. What is known
-to be wrong before an agent is called is an HTTP 4xx, because the published client's helpers lose the error of a 200.
+Clients send neither `jsonrpc` nor `id` as a rule; a request without an id is answered in full all the same. What is
+known to be wrong before an agent is called is an HTTP 4xx, because the published client's helpers lose the error of a
+200.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from fastapi import Response
 from pydantic import BaseModel, ValidationError
 
 from remit.authz.route import parse_json
+from remit.content import JsonObject, TaskMessageContent, Text
 from remit.errors import Invalid, RemitError
-from remit.messages.content import JsonObject, TaskMessageContent, Text
 from remit.paging import Id
 from remit.validation import describe_errors
 

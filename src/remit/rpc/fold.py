@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import orjson
 from pydantic import ValidationError
 
-from remit.messages.content import (
+from remit.content import (
     DataContent,
     DataDelta,
     ReasoningContent,

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
+from remit.content import Text
 from remit.errors import AgentTrouble, RemitError
-from remit.messages.content import Text
 from remit.paging import Id
 from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
 from remit.rpc.envelope import (

@@ -1,4 +1,4 @@
-"""`message/send`: the user's message is stored, the agent asked, its answer folded, stored and passed on as it comes."""
+"""`message/send`: the message is stored, the agent asked, its answer folded, stored and passed on as it comes."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
+from remit.content import TaskMessageUpdate
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, BadRequest, RemitError, Unavailable
-from remit.messages.content import TaskMessageUpdate
 from remit.messages.service import TaskMessage, change_message, insert_message, publish_message
 from remit.rpc.answers import AgentError
 from remit.rpc.call import (

@@ -1,9 +1,9 @@
 """The live updates of tasks, through PostgreSQL: any process may publish, any process may serve a reader.
 
-A publisher queues entries; the process writes what has gathered every few milliseconds in one statement and then says in
-one NOTIFY which tasks have news. NOTIFY carries ids only: its payload is small and it takes a lock that all databases of
-the server share. Each process listens on one connection and wakes its readers, who read from the table. A lost
-notification costs a reader no entry, only the time until its next keep-alive.
+A publisher queues entries; the process writes what has gathered every few milliseconds in one statement and then says
+in one NOTIFY which tasks have news. NOTIFY carries ids only: its payload is small and it takes a lock that all
+databases of the server share. Each process listens on one connection and wakes its readers, who read from the table.
+A lost notification costs a reader no entry, only the time until its next keep-alive.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ class StreamHub:
                 continue
             lost = asyncio.Event()
             try:
-                connection.add_termination_listener(lambda _: lost.set())
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 await connection.add_listener(CHANNEL, self._on_notification)
                 self._wake(list(self._readers))
                 await lost.wait()

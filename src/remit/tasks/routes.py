@@ -12,9 +12,9 @@ from remit.agents.service import COLUMNS as AGENT_COLUMNS
 from remit.authz.guard import CurrentCaller, authorize, list_visible, probe
 from remit.authz.route import GuardedRoute, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
+from remit.content import JsonObject, Text
 from remit.db.params import Params
 from remit.errors import Invalid
-from remit.messages.content import JsonObject, Text
 from remit.paging import Id, Page, read_page
 from remit.streams.hub import StreamHub, get_hub
 from remit.tasks.service import (
@@ -133,14 +133,13 @@ async def list_tasks(
     page: Annotated[Page, Depends(read_page)],
     agent_id: Id | None = None,
     agent_name: Text | None = None,
-    status: Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"] | None = None,
+    status: Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"]
+    | None = None,
     task_metadata: str | None = None,
     relationships: Relationships = None,
     creator: Annotated[Literal["me"] | None, Query(description="`me`: tasks that the caller created.")] = None,
     creator_user_id: Text | None = None,
     creator_service_account_id: Text | None = None,
-    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,
-    order_direction: Annotated[Literal["desc"], Query(description="Lists are newest first.")] = "desc",
 ) -> list[TaskSummary]:
     """The tasks that the caller may read, newest first. `x-next-cursor` leads to the next page."""
     params = Params()
@@ -200,9 +199,7 @@ async def get_task_by_name(caller: CurrentCaller, task_name: Text, relationships
 @router.put("/tasks/{task_id}", openapi_extra=requires("task", "update"))
 async def put_task(caller: CurrentCaller, hub: Hub, task_id: Id, body: UpdateTaskRequest) -> Task:
     """Change a task's metadata and params."""
-    return await update_task(
-        caller, hub, id=task_id, task_metadata=body.task_metadata, merge_params=body.merge_params
-    )
+    return await update_task(caller, hub, id=task_id, task_metadata=body.task_metadata, merge_params=body.merge_params)
 
 
 @router.put("/tasks/name/{task_name}", openapi_extra=requires("task", "update"))

@@ -19,9 +19,7 @@ from remit.streams.hub import StreamHub
 
 TASK = ResourceKind(type="task", table="tasks", alive="t.status <> 'DELETED'")
 
-TaskStatus = Literal[
-    "RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT", "DELETED"
-]
+TaskStatus = Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT", "DELETED"]
 TERMINAL: frozenset[TaskStatus] = frozenset({"COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT", "DELETED"})
 
 

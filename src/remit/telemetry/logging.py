@@ -33,7 +33,8 @@ def configure_logging(style: Literal["console", "json"], level: str) -> None:
         _hide_secrets,
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # The default prints local variables, and with them the credentials that a request came with.
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if style == "console"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -28,6 +28,7 @@ class RequestContext:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, by the ASGI specification."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -52,6 +53,13 @@ class RequestContext:
                 await send_problem(send_with_id, refusal, request_id)
                 return
             await self._app(scope, self._bounded(receive), send_with_id)
+        except Exception:
+            # Starlette would answer outside of this layer, without the request's id and uncounted.
+            log.exception("request failed", method=scope["method"], route=route_of(scope))
+            if status:
+                raise
+            told = RemitError("Something went wrong here. The log has it under the request id.")
+            await send_problem(send_with_id, told, request_id)
         finally:
             log.info(
                 "request",

@@ -21,4 +21,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: everything would be lost."""
-    raise MigrationError("there is nothing before revision 0001; to start over, drop the database and make an empty one")
+    raise MigrationError(
+        "there is nothing before revision 0001; to start over, drop the database and make an empty one"
+    )

@@ -70,7 +70,9 @@ CREATE TABLE tasks (
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     cleaned_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_tasks PRIMARY KEY (id),
-    CONSTRAINT ck_tasks_status CHECK (status IN ('RUNNING', 'INTERRUPTED', 'COMPLETED', 'FAILED', 'CANCELED', 'TERMINATED', 'TIMED_OUT', 'DELETED')),
+    CONSTRAINT ck_tasks_status CHECK (
+        status IN ('RUNNING', 'INTERRUPTED', 'COMPLETED', 'FAILED', 'CANCELED', 'TERMINATED', 'TIMED_OUT', 'DELETED')
+    ),
     CONSTRAINT fk_tasks_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id),
     CONSTRAINT fk_tasks_agent_id FOREIGN KEY(agent_id) REFERENCES agents (id)
 );
@@ -213,9 +215,13 @@ CREATE TABLE relationships (
     subject_relation SMALLINT DEFAULT 0 NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE,
     written_xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    CONSTRAINT pk_relationships PRIMARY KEY (resource_type, resource_id, relation, subject_type, subject_id, subject_relation)
+    CONSTRAINT pk_relationships PRIMARY KEY (
+        resource_type, resource_id, relation, subject_type, subject_id, subject_relation
+    )
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.01);
-CREATE INDEX ix_relationships_by_subject ON relationships (subject_type, subject_id, subject_relation, resource_type, relation, resource_id DESC) INCLUDE (expires_at);
+CREATE INDEX ix_relationships_by_subject ON relationships (
+    subject_type, subject_id, subject_relation, resource_type, relation, resource_id DESC
+) INCLUDE (expires_at);
 CREATE INDEX ix_relationships_expires_at ON relationships (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE relationship_history (

@@ -5,7 +5,7 @@ import socket
 import httpcore
 import pytest
 
-from remit.rpc.addresses import AddressRefused, CheckedBackend, check_address, dial_address
+from remit.agents.addresses import AddressRefused, CheckedBackend, check_address, dial_address
 from remit.settings import Settings
 
 ALLOWED = {

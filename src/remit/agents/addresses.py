@@ -102,15 +102,13 @@ def classify_refused(address: IPAddress) -> str | None:
         return "a cloud metadata service"
     if address.is_loopback:
         return None
-    if address.is_unspecified:
-        return "unspecified"
-    if address.is_link_local:
-        return "link-local"
-    if address.is_multicast:
-        return "multicast"
-    if address.is_reserved:
-        return "reserved"
-    return None
+    kinds = {
+        "unspecified": address.is_unspecified,
+        "link-local": address.is_link_local,
+        "multicast": address.is_multicast,
+        "reserved": address.is_reserved,
+    }
+    return next((kind for kind, applies in kinds.items() if applies), None)
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
@@ -156,9 +154,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_unix_socket(
         self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        path: str,  # noqa: ARG002 - the port's signature
+        timeout: float | None = None,  # noqa: ARG002 - as above
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
     ) -> httpcore.AsyncNetworkStream:
         """Agents are never called over Unix sockets.
 
@@ -168,6 +166,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         raise AddressRefused("Agents are not called over Unix sockets.")
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep, as the pool asks for."""
         await asyncio.sleep(seconds)
 
     def close(self) -> None:

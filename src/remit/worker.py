@@ -1,0 +1,227 @@
+"""Background work: jobs that procrastinate keeps in the same database, run by `remit worker` or inside `remit serve`.
+
+Nobody is calling while a job runs, so what a job makes has no creator; it is registered to its tenant and its agent all
+the same, never left out of the graph.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.blueprints import Blueprint
+
+from remit.authz.engine import Engine
+from remit.authz.load import load_engine
+from remit.authz.model import Resource
+from remit.db.pool import Database
+from remit.ids import new_id
+from remit.rpc.answers import AgentError
+from remit.rpc.call import agent_params
+from remit.rpc.client import AgentClient
+from remit.settings import Settings
+from remit.tasks.service import change_status, insert_task, read_task
+
+log = structlog.get_logger(__name__)
+
+SCHEMA = "procrastinate"
+FINISHED_JOBS_KEPT_HOURS = 72
+BATCH = 1000
+
+jobs = Blueprint()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What jobs work with, given to each as `additional_context`."""
+
+    settings: Settings
+    database: Database
+    engine: Engine
+    agents: AgentClient
+
+
+def make_job_app(dsn: str) -> App:
+    """The queue of jobs in a database.
+
+    Args:
+        dsn: a libpq URL; the queue's tables are in a schema of their own.
+    """
+    connector = PsycopgConnector(conninfo=dsn, kwargs={"options": f"-c search_path={SCHEMA}"}, min_size=1, max_size=4)
+    app = App(connector=connector)
+    app.add_tasks_from(jobs, namespace="remit")
+    return app
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, dsn: str) -> AsyncIterator[Services]:
+    """Everything that jobs need, closed at the end."""
+    database = await Database.open(dsn, size=4, timeout=settings.pool_timeout)
+    try:
+        async with database.connection() as connection:
+            engine = await load_engine(connection, settings)
+        async with AgentClient(settings) as agents:
+            yield Services(settings, database, engine, agents)
+    finally:
+        await database.close()
+
+
+async def run_worker(settings: Settings, dsn: str, *, wait: bool = True, name: str = "remit") -> None:
+    """Run jobs until cancelled.
+
+    Args:
+        settings: the process's settings.
+        dsn: where the queue is.
+        wait: go on when no job is left; False returns then.
+        name: shown with the jobs that it runs.
+    """
+    async with open_services(settings, dsn) as services, make_job_app(dsn).open_async() as app:
+        await app.run_worker_async(
+            name=name,
+            wait=wait,
+            concurrency=4,
+            install_signal_handlers=False,
+            additional_context={"services": services},
+        )
+
+
+async def enqueue_task(dsn: str, *, tenant: str, agent: str, name: str | None, params: dict[str, Any] | None) -> int:
+    """Queue the creation of a task.
+
+    Args:
+        dsn: where the queue is.
+        tenant: the tenant's name.
+        agent: the name of one of its agents.
+        name: the task's name.
+        params: for the agent.
+
+    Returns:
+        The job's id.
+    """
+    async with make_job_app(dsn).open_async() as app:
+        return await app.configure_task("remit:create_task").defer_async(
+            tenant=tenant, agent=agent, name=name, params=params
+        )
+
+
+def _services(context: JobContext) -> Services:
+    services: Services = context.additional_context["services"]
+    return services
+
+
+class JobRefused(Exception):
+    """A job that cannot be done however often it is tried."""
+
+
+@jobs.task(name="create_task", pass_context=True)
+async def create_task(
+    context: JobContext, tenant: str, agent: str, name: str | None = None, params: dict[str, Any] | None = None
+) -> str:
+    """Create a task outside a request, and tell its agent.
+
+    Returns:
+        The task's id; an existing task of the name is taken as it is.
+    """
+    services = _services(context)
+    async with services.database.connection() as connection:
+        found = await connection.fetchrow(
+            "SELECT to_jsonb(a) AS agent FROM agents a JOIN tenants n ON n.id = a.tenant_id "
+            "WHERE n.name = $1 AND n.disabled_at IS NULL AND a.name = $2 AND a.status <> 'Deleted'",
+            tenant,
+            agent,
+        )
+        if found is None:
+            raise JobRefused(f"The tenant {tenant!r} has no agent {agent!r}.")
+        row = await insert_task(
+            connection,
+            services.engine,
+            tenant_id=found["agent"]["tenant_id"],
+            agent_id=found["agent"]["id"],
+            creator=None,
+            name=name,
+            params=params,
+        )
+        if row is None:
+            existing: str = await connection.fetchval(
+                "SELECT id FROM tasks WHERE tenant_id = $1 AND name = $2 AND status <> 'DELETED'",
+                found["agent"]["tenant_id"],
+                name,
+            )
+            return existing
+    task = read_task(row)
+    if found["agent"]["acp_type"] != "sync" and found["agent"]["acp_url"]:
+        try:
+            await services.agents.call(
+                found["agent"]["acp_url"],
+                "task/create",
+                {**agent_params(task, found["agent"]), "params": task.params},
+                request_id=new_id().replace("-", ""),
+            )
+        except AgentError as error:
+            async with services.database.connection() as connection:
+                await change_status(connection, task.id, "FAILED", str(error), only_from=("RUNNING",))
+    log.info("task created by a job", task_id=task.id)
+    return task.id
+
+
+@jobs.periodic(cron="*/10 * * * *")
+@jobs.task(name="clean_up", pass_context=True, queueing_lock="clean_up")
+async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001 - periodic jobs are given their time
+    """Remove what has had its time: live updates, expired relationships, dead turns, deleted rows, finished jobs."""
+    services = _services(context)
+    removed = {
+        "stream_entries": await remove_older(
+            services.database, "stream_entries", "seq", "created_at", services.settings.stream_retention
+        ),
+        "task_turns": await remove_older(
+            services.database, "task_turns", "task_id", "expires_at", services.settings.stream_retention
+        ),
+        "tasks": await purge_deleted(services, "tasks", "task", "DELETED"),
+        "agents": await purge_deleted(services, "agents", "agent", "Deleted"),
+    }
+    async with services.database.transaction() as connection:
+        removed["relationships"] = await services.engine.remove_expired(connection, BATCH)
+    await context.app.job_manager.delete_old_jobs(nb_hours=FINISHED_JOBS_KEPT_HOURS, include_failed=False)
+    log.info("cleaned up", **removed)
+
+
+async def remove_older(database: Database, table: str, key: str, column: str, age: timedelta) -> int:
+    """Delete rows whose `column` is older than an age, in batches, so that no lock is held for long."""
+    total = 0
+    while True:
+        async with database.connection() as connection:
+            status = await connection.execute(
+                f"DELETE FROM {table} WHERE {key} IN "
+                f"(SELECT {key} FROM {table} WHERE {column} < now() - $1::interval LIMIT {BATCH})",
+                age,
+            )
+        count = int(status.split()[-1])
+        total += count
+        if count < BATCH:
+            return total
+
+
+async def purge_deleted(services: Services, table: str, resource_type: str, deleted: str) -> int:
+    """Remove the rows of resources deleted long enough ago, with whatever relationship may still name them.
+
+    An agent whose tasks are still kept is left for a later run.
+    """
+    has_tasks = "AND NOT EXISTS (SELECT 1 FROM tasks k WHERE k.agent_id = t.id)" if table == "agents" else ""
+    total = 0
+    while True:
+        async with services.database.transaction() as connection:
+            rows = await connection.fetch(
+                f"SELECT t.id FROM {table} t WHERE t.status = $1 AND t.updated_at < now() - $2::interval {has_tasks} "
+                f"LIMIT {BATCH} FOR UPDATE SKIP LOCKED",
+                deleted,
+                services.settings.purge_after,
+            )
+            for row in rows:
+                await services.engine.remove_all(connection, Resource(resource_type, row["id"]), actor="purge")
+            await connection.execute(f"DELETE FROM {table} WHERE id = ANY($1::uuid[])", [row["id"] for row in rows])
+        total += len(rows)
+        if len(rows) < BATCH:
+            return total

@@ -1,0 +1,65 @@
+"""The HTTP API on the real thing: a server that most tests share, each with tenants of its own, and a fake agent."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import structlog
+from support.agent import FakeAgent
+from support.databases import make_database
+from support.graph import Seeder, World, make_world, open_seeder
+from support.server import Server, serve, serve_in_thread
+
+from remit.db.embedded import EmbeddedPostgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_log() -> None:
+    """Log lines that are cheap to write; structlog's own default renders every local variable of a traceback."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def server(postgres: EmbeddedPostgres, template: str) -> Iterator[Server]:
+    """A server that tests share; it runs in a thread."""
+    with make_database(postgres, template) as dsn, serve_in_thread(dsn, stream_ping=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def seed(server: Server) -> AsyncIterator[Seeder]:
+    """The shared server's database and a client for it."""
+    async with open_seeder(server.dsn, server.url) as seeder:
+        yield seeder
+
+
+@pytest.fixture
+async def world(seed: Seeder) -> World:
+    """A world of the test's own on the shared server."""
+    return await make_world(seed)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeAgent]:
+    """An agent process that the test directs."""
+    async with FakeAgent() as agent:
+        yield agent
+
+
+@pytest.fixture
+async def own_server(database: str) -> AsyncIterator[Server]:
+    """A server of the test's own, in its event loop."""
+    async with serve(database, stream_ping=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def own_world(own_server: Server) -> AsyncIterator[World]:
+    """A world on the test's own server."""
+    async with open_seeder(own_server.dsn, own_server.url) as seeder:
+        yield await make_world(seeder)

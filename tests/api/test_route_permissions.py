@@ -1,0 +1,94 @@
+"""Each route says what it asks, and one that does not keep its word answers nothing."""
+
+import httpx
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from support.graph import make_world, open_seeder
+from support.server import Server, serve
+
+from remit.app import ROUTERS, create_app
+from remit.authz.guard import CurrentCaller, authorize
+from remit.authz.load import load_engine
+from remit.authz.route import DECLARATION, GuardedRoute, requires, unguarded
+from remit.db.pool import Database
+from remit.settings import Settings
+from remit.tasks.service import TASK
+
+# FastAPI's own: the API's description and the page that shows it.
+FRAMEWORK = {"/openapi.json", "/swagger", "/swagger/oauth2-redirect"}
+UNGUARDED = {"/healthz", "/readyz", "/healthcheck", "/metrics", "/me", "/agents/register"}
+
+
+def our_routes() -> list[APIRoute]:
+    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+
+
+async def test_every_route_of_the_application_is_one_of_ours(server: Server) -> None:
+    ours = {(route.path, method) for route in our_routes() for method in route.methods}
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        described = (await http.get("/openapi.json")).json()["paths"]
+    served = {(path, method.upper()) for path, methods in described.items() for method in methods}
+    assert served <= ours
+    assert len(served) > 40
+
+
+def test_every_route_declares_what_it_asks() -> None:
+    for route in our_routes():
+        assert isinstance(route, GuardedRoute), route.path
+        declared = (route.openapi_extra or {}).get(DECLARATION)
+        assert declared, f"{route.path} declares nothing"
+        assert declared["asks"] or declared.get("because"), f"{route.path} asks nothing and does not say why"
+
+
+def test_only_these_routes_ask_nothing() -> None:
+    asked_nothing = {route.path for route in our_routes() if not (route.openapi_extra or {})[DECLARATION]["asks"]}
+    assert asked_nothing == UNGUARDED
+
+
+async def test_every_declared_permission_exists_in_the_schema(database: str) -> None:
+    store = await Database.open(database)
+    try:
+        async with store.connection() as connection:
+            engine = await load_engine(connection, Settings())
+        for route in our_routes():
+            for ask in (route.openapi_extra or {})[DECLARATION]["asks"]:
+                type, permission = ask.split(".")
+                definition = engine.schema.get(type)  # type: ignore[attr-defined]  # the embedded engine's
+                assert definition is not None, ask
+                assert definition.get(permission) is not None, ask
+    finally:
+        await store.close()
+
+
+async def test_a_route_that_does_not_ask_is_answered_500(database: str) -> None:
+    router = APIRouter(route_class=GuardedRoute)
+
+    @router.get("/forgetful", openapi_extra=requires("task", "read"))
+    async def forget(_: CurrentCaller) -> str:
+        return "secret"
+
+    @router.get("/undeclared")
+    async def declare_nothing(_: CurrentCaller) -> str:
+        return "secret"
+
+    @router.get("/wrong/{task_id}", openapi_extra=requires("task", "delete"))
+    async def ask_something_else(caller: CurrentCaller, task_id: str) -> str:
+        await authorize(caller, TASK, "read", id=task_id, columns="t.id")
+        return "secret"
+
+    @router.get("/open", openapi_extra=unguarded("a test"))
+    async def say(_: CurrentCaller) -> str:
+        return "no secret"
+
+    app = create_app(Settings(), database)
+    app.include_router(router)
+    async with serve(database, app) as server, open_seeder(database, server.url) as seed:
+        world = await make_world(seed)
+        agent = await world.make_agent("http://127.0.0.1:9")
+        task = await world.alice.make_task(agent)
+        for path in ("/forgetful", "/undeclared", f"/wrong/{task['id']}"):
+            response = await world.alice.get(path)
+            assert response.status_code == 500, path
+            assert "secret" not in response.text
+            assert response.headers["x-request-id"] == response.json()["request_id"]
+        assert (await world.alice.get("/open")).json() == "no secret"

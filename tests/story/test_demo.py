@@ -1,0 +1,64 @@
+"""`remit demo --once`: the story passes, and each part of Remit that is broken is named by the step that needs it."""
+
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from support.processes import clean_environment
+
+SHIPPED = files("remit.authz").joinpath("schema.zed").read_text()
+
+
+def play(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "remit", "demo", "--once", *options],
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def count_servers() -> int:
+    found = subprocess.run(["pgrep", "-f", "remit-demo-"], capture_output=True, text=True, check=False)
+    return len(found.stdout.split())
+
+
+def change_schema(folder: Path, old: str, new: str) -> str:
+    assert old in SHIPPED
+    path = folder / "schema.zed"
+    path.write_text(SHIPPED.replace(old, new))
+    return str(path)
+
+
+def test_story_passes_and_leaves_nothing_running() -> None:
+    played = play()
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "Every step went as it should." in played.stdout
+    assert "creator_user_id is alice" in played.stdout
+    assert count_servers() == 0
+
+
+def test_schema_in_which_a_viewer_may_cancel(tmp_path: Path) -> None:
+    schema = change_schema(
+        tmp_path,
+        "permission cancel = (owner + parent_agent + tenant->admin)",
+        "permission cancel = (viewer + owner + parent_agent + tenant->admin)",
+    )
+    played = play("--schema", schema)
+    assert played.returncode == 1
+    assert "failed at the step “bob may not cancel the task”" in played.stdout
+
+
+def test_schema_without_the_tenant_gate(tmp_path: Path) -> None:
+    played = play("--schema", change_schema(tmp_path, " & internal_tenant_gate", ""))
+    assert played.returncode == 1
+    assert "failed at the step “a leaked relationship grants nothing”" in played.stdout
+
+
+def test_deletion_that_skips_deregistration() -> None:
+    played = play(PYTHONPATH=str(Path(__file__).parent / "deregistration_skipped"))
+    assert played.returncode == 1
+    assert "failed at the step “no relationship of it is left”" in played.stdout

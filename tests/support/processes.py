@@ -1,0 +1,95 @@
+"""The server as its users start it: a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without Remit's own variables, and what is given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
+    return {**kept, **more}
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A running `remit serve`."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until_answering(url: str, process: subprocess.Popen[bytes], seconds: float = START_SECONDS) -> None:
+    """Return when a GET of `url` is answered 200.
+
+    Raises:
+        AssertionError: the process ended, or did not answer in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the process ended with {process.returncode}"
+        try:
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"{url} did not answer within {seconds} seconds")
+
+
+@contextmanager
+def run_remit(data_dir: Path, *, log: Path | None = None, **settings: str) -> Iterator[ServerProcess]:
+    """`remit serve` on a data directory, until the end of the block.
+
+    Args:
+        data_dir: of the embedded PostgreSQL.
+        log: a file for what it prints.
+        settings: variables of the environment, with their prefix.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = clean_environment(REMIT_DATA_DIR=str(data_dir), **settings)
+    output = log.open("ab") if log else subprocess.DEVNULL
+    process = subprocess.Popen(
+        [sys.executable, "-m", "remit", "serve", "--port", str(port)],
+        env=environment,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_until_answering(f"{url}/readyz", process)
+        yield ServerProcess(url, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if log:
+            output.close()  # type: ignore[union-attr]  # a file, since `log` was given
