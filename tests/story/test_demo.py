@@ -5,6 +5,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+from support.databases import OLDEST, run_server
 from support.processes import clean_environment
 
 SHIPPED = files("remit.authz").joinpath("schema.zed").read_text()
@@ -39,6 +40,13 @@ def test_story_passes_and_leaves_nothing_running() -> None:
     assert "Every step went as it should." in played.stdout
     assert "creator_user_id is alice" in played.stdout
     assert count_servers() == 0
+
+
+def test_story_passes_on_the_oldest_postgres() -> None:
+    with run_server(OLDEST) as server:
+        played = play(REMIT_DATABASE_URL=server.dsn)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "Every step went as it should." in played.stdout
 
 
 def test_schema_in_which_a_viewer_may_cancel(tmp_path: Path) -> None:

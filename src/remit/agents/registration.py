@@ -13,7 +13,6 @@ from remit.authz.model import Subject
 from remit.content import JsonObject, Text
 from remit.db.pool import Connection, Database
 from remit.errors import BadRequest, Forbidden, Invalid, Unauthenticated
-from remit.identity.principal import Principal
 from remit.settings import Settings
 
 AGENT_NAME = r"^[a-z0-9-]+$"
@@ -64,18 +63,20 @@ async def _update_agent(connection: Connection, agent_id: str, url: str, body: R
 
 
 async def register_with_own_key(
-    database: Database, principal: Principal, shown_key: str | None, url: str, body: RegisterAgentRequest
+    caller: Caller, shown_key: str, url: str, body: RegisterAgentRequest
 ) -> RegisterAgentResponse:
     """A process that shows its agent's key.
 
     Raises:
         Forbidden: the key belongs to another agent than the one named.
     """
+    principal = caller.principal
     if body.name != principal.name or (body.agent_id is not None and body.agent_id.lower() != principal.id):
+        caller.audit.record(caller.audit_entry("agent.register", "denied", detail={"name": body.name}))
         raise Forbidden(
             f"The key belongs to the agent '{principal.name}'. Set AGENT_NAME to that, or enrol an agent of this name."
         )
-    async with database.connection() as connection:
+    async with caller.database.connection() as connection:
         agent = await _update_agent(connection, principal.id, url, body)
     return RegisterAgentResponse(**dict(agent), agent_api_key=shown_key)
 

@@ -59,9 +59,10 @@ async def register_agent(
         return await register_openly(
             state.database, state.engine, state.settings, host, request.state.request_id, url, body
         )
+    caller = get_caller(request, principal)
     if principal.kind == "agent":
-        return await register_with_own_key(state.database, principal, read_credentials(request)[0], url, body)
-    return await register_by_subject(get_caller(request, principal), url, body)
+        return await register_with_own_key(caller, read_credentials(request)[0], url, body)
+    return await register_by_subject(caller, url, body)
 
 
 @router.get("/agents/{agent_id}", openapi_extra=requires("agent", "read"))
