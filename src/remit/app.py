@@ -17,6 +17,7 @@ from remit.agents import routes as agents
 from remit.audit import AuditTrail
 from remit.authz.errors import AuthzError
 from remit.authz.load import load_engine
+from remit.authz.route import DECLARATION
 from remit.background import Background
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
@@ -91,6 +92,15 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     _add_error_handlers(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
     return app
+
+
+def asked_permissions() -> set[str]:
+    """Every question that a route declares, as `type.permission`, and those that creating asks of the tenant."""
+    declared = [(getattr(route, "openapi_extra", None) or {}).get(DECLARATION) for r in ROUTERS for route in r.routes]
+    return {question for one in declared if one for question in one["asks"]} | {
+        "tenant.create_task",
+        "tenant.create_agent",
+    }
 
 
 def _respond(request: Request, error: RemitError) -> Response:

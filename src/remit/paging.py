@@ -17,13 +17,18 @@ DEEPEST_ROW = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is a UUID in the usual form of 36 characters."""
+    return _UUID.fullmatch(text) is not None
+
+
 def check_id(text: str) -> str:
     """The id in canonical form.
 
     Raises:
         PydanticCustomError: it is not a UUID in the usual form of 36 characters.
     """
-    if not _UUID.fullmatch(text):
+    if not is_id(text):
         raise PydanticCustomError("id", "must be a UUID")
     return text.lower()
 

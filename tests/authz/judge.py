@@ -1,13 +1,17 @@
-"""The real SpiceDB, in this process, as the judge of the embedded engine.
+"""The real SpiceDB as the judge of the embedded engine.
 
-The library is put in place by `scripts/get-spicedb`; a judge that is missing is an error, not a skipped test.
+It runs in a process of its own: on a world with crossing cycles a check branches at every level down to the depth
+limit, which takes longer than anybody waits, and the library cannot be interrupted. The library is put in place by
+`scripts/get-spicedb`; a judge that is missing is an error, not a skipped test.
 """
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +39,8 @@ class JudgeRefuses(Exception):
     """SpiceDB refuses the schema or the relationships."""
 
 
-class Judge:
-    """One empty SpiceDB; `close` it when done."""
+class _Spice:
+    """One empty SpiceDB in this process; `close` it when done."""
 
     def __init__(self) -> None:
         if not LIBRARY.exists():
@@ -91,6 +95,70 @@ class Judge:
                 else:
                     answers.append(pair.item.permissionship == HAS_PERMISSION)
         return answers
+
+
+class Judge:
+    """Puts cases to SpiceDB, one after the other, each to an empty one.
+
+    Args:
+        patience: seconds after which a case counts as not answered.
+    """
+
+    def __init__(self, patience: float = 5.0) -> None:
+        if not LIBRARY.exists():
+            raise RuntimeError(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
+        self._patience = patience
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def ask(
+        self, schema: str, relationships: Sequence[Relationship], questions: Sequence[Relationship]
+    ) -> list[bool | str] | None:
+        """The answers, in order: True, False, or the text of SpiceDB's error; None when it takes too long.
+
+        Raises:
+            JudgeRefuses: SpiceDB does not take the schema or the relationships.
+        """
+        self._pipe.send((schema, list(relationships), list(questions)))
+        if not self._pipe.poll(self._patience):
+            self.close()
+            self._start()
+            return None
+        answers: list[bool | str] | str = self._pipe.recv()
+        if isinstance(answers, str):
+            raise JudgeRefuses(answers)
+        return answers
+
+
+def _serve(pipe: Connection) -> None:
+    # The library logs each call to the process's own standard error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    while True:
+        try:
+            schema, relationships, questions = pipe.recv()
+        except EOFError:
+            return
+        spice = _Spice()
+        try:
+            spice.load(schema, relationships)
+            pipe.send(spice.check(questions))
+        except JudgeRefuses as refusal:
+            pipe.send(str(refusal))
+        finally:
+            spice.close()
 
 
 def _subject(relationship: Relationship) -> SubjectReference:

@@ -126,8 +126,7 @@ async def register_openly(
         )
     if not _is_loopback(client_host):
         raise Unauthenticated(
-            "Open enrolment serves this machine only. "
-            "Start the agent with the AGENT_API_KEY that enrolment gave it."
+            "Open enrolment serves this machine only. Start the agent with the AGENT_API_KEY that enrolment gave it."
         )
     async with database.connection() as connection:
         tenant_id = await _find_default_tenant(connection, settings.default_tenant)

@@ -97,11 +97,10 @@ def describe(error: Exception) -> str:
     from remit.authz.errors import AuthzError
     from remit.db.data_dir import WaitCancelledError
     from remit.db.errors import DatabaseSetupError
-    from remit.db.pool import WrongDatabase
     from remit.errors import RemitError
 
     match error:
-        case DatabaseSetupError() | WrongDatabase() | RemitError() | AuthzError():
+        case DatabaseSetupError() | RemitError() | AuthzError():
             return _one_line(str(error))
         case PostgresError() | InterfaceError() | WaitCancelledError():
             return _one_line(f"the database did not do it: {error or type(error).__name__}; `remit doctor` looks at it")

@@ -68,7 +68,9 @@ def show_list(as_json: bool, rows: Sequence[Row], columns: Mapping[str, Callable
         print_table(list(columns), [[show_column(row) for show_column in columns.values()] for row in rows])
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None) -> None:
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None
+) -> None:
     """Print a table, in colour on a terminal only. Ids are never cut; other cells continue on the next line.
 
     Args:

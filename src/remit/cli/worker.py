@@ -10,7 +10,7 @@ import typer
 
 from remit.cli.context import AsJson, DataDir, configured, fail
 
-worker_commands = typer.Typer(help="Background jobs.", invoke_without_command=True, no_args_is_help=False)
+worker_commands = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
 
 @worker_commands.callback()

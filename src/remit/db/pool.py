@@ -15,8 +15,6 @@ from fastapi import Request
 
 from remit.errors import Unavailable
 
-OLDEST_POSTGRES = 15
-
 # What a lost, refused or exhausted database looks like; all of them are answered 503 and pass by themselves.
 UNREACHABLE = (
     OSError,
@@ -33,10 +31,6 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:  # the driver's classes are generic in its type hints only
     Connection = asyncpg.pool.PoolConnectionProxy
-
-
-class WrongDatabase(Exception):
-    """The database cannot serve Remit. The message says what to do."""
 
 
 def _dumps(value: Any) -> str:
@@ -66,7 +60,6 @@ class Database:
             timeout: seconds to wait for a free or a new connection.
 
         Raises:
-            WrongDatabase: the server is older than PostgreSQL 15.
             OSError: it cannot be reached.
         """
         pool = await asyncpg.create_pool(
@@ -84,16 +77,7 @@ class Database:
                 "idle_in_transaction_session_timeout": "30s",
             },
         )
-        database = cls(pool, timeout)
-        async with database.connection() as connection:
-            version = connection.get_server_version()
-        if version.major < OLDEST_POSTGRES:
-            await pool.close()
-            raise WrongDatabase(
-                f"The database is PostgreSQL {version.major}.{version.minor}: Remit needs 15 or newer. "
-                "Point REMIT_DATABASE_URL at a newer server, or unset it to use the embedded one."
-            )
-        return database
+        return cls(pool, timeout)
 
     async def close(self) -> None:
         """Close all connections; those still in use after two seconds are cut."""

@@ -64,6 +64,24 @@ async def find_principal(database: Database, secret: str) -> Principal | None:
     return Principal(**row) if row else None
 
 
+_IS_STILL_GOOD = """
+SELECT EXISTS (
+  SELECT FROM api_keys k
+    JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
+    LEFT JOIN subjects s ON s.id = k.subject_id
+    LEFT JOIN agents a ON a.id = k.agent_id
+   WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+     AND s.disabled_at IS NULL AND a.status IS DISTINCT FROM 'Deleted')
+"""
+
+
+async def is_still_good(database: Database, principal: Principal) -> bool:
+    """Whether the key that a principal showed would be let in now, for requests that last."""
+    async with database.connection() as connection:
+        good: bool = await connection.fetchval(_IS_STILL_GOOD, principal.key_id)
+    return good
+
+
 async def authenticate_optional(
     request: Request, database: Annotated[Database, Depends(get_database)]
 ) -> Principal | None:

@@ -1,23 +1,28 @@
 """`/agents/{agent}/rpc`: the calls of clients, each with the permission that matches its side effect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
-from remit.errors import AgentTrouble, RemitError
+from remit.db.pool import UNREACHABLE
+from remit.errors import AgentTrouble, Invalid, Refused, RemitError, Unavailable
 from remit.paging import Id
 from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
 from remit.rpc.envelope import (
     Call,
     CallRefused,
     CreateTaskParams,
+    RpcId,
     SendEventParams,
     SendMessageParams,
     TaskRef,
@@ -26,9 +31,42 @@ from remit.rpc.envelope import (
     read_call,
     refuse,
 )
-from remit.rpc.send import begin_turn
+from remit.rpc.send import SendTurn, begin_turn
+from remit.validation import describe_errors
 
-router = APIRouter(tags=["rpc"], route_class=GuardedRoute)
+log = structlog.get_logger(__name__)
+
+
+def tell_unavailable(error: BaseException) -> Unavailable:
+    """What a caller is told of a database that is away."""
+    log.warning("the database failed a call", cause=repr(error))
+    return Unavailable("The database cannot be reached; try again.")
+
+
+class RpcRoute(GuardedRoute):
+    """A route whose refusals are JSON-RPC errors as well, those among them that come before the call is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_rpc(request: Request) -> Response:
+            refused: RemitError
+            try:
+                return await handle(request)
+            except RemitError as error:
+                refused = error
+            except Refused as error:
+                refused = error.error
+            except RequestValidationError as error:
+                refused = Invalid(describe_errors(error.errors()))
+            except UNREACHABLE as error:
+                refused = tell_unavailable(error)
+            return refuse(None, refused, request.state.request_id)
+
+        return handle_rpc
+
+
+router = APIRouter(tags=["rpc"], route_class=RpcRoute)
 
 Result = TypeVar("Result")
 
@@ -77,19 +115,34 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         return fail(call.id, error)
     except RemitError as error:
         return refuse(call.id, error, caller.request_id)
+    except UNREACHABLE as error:
+        return refuse(call.id, tell_unavailable(error), caller.request_id)
 
 
 async def _dispatch(context: CallContext, request: Request, call: Call) -> Response:
     if isinstance(call.params, SendMessageParams):
         if call.params.stream:
-            turn = await begin_turn(context, call.params)
-            return StreamingResponse(
-                turn.stream(call.id), media_type="application/x-ndjson", headers={"cache-control": "no-cache"}
-            )
+            return AnswerStream(await run_while_connected(request, begin_turn(context, call.params)), call.id)
         messages = await run_while_connected(request, _send(context, call.params))
         return answer(call.id, [message.model_dump(mode="json") for message in messages])
     result = await run_while_connected(request, _SIMPLE[call.method](context, call.params))
     return answer(call.id, result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
+
+
+class AnswerStream(StreamingResponse):
+    """An agent's answer as it comes. However the response ends, the turn ends with it."""
+
+    def __init__(self, turn: SendTurn, id: RpcId) -> None:
+        self._turn = turn
+        self._lines = turn.stream(id)
+        super().__init__(self._lines, media_type="application/x-ndjson", headers={"cache-control": "no-cache"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._lines.aclose()
+            self._turn.give_up()
 
 
 async def _send(context: CallContext, params: SendMessageParams) -> list[BaseModel]:

@@ -8,7 +8,7 @@ import orjson
 
 from remit.content import TaskMessageUpdate
 from remit.db.pool import UNREACHABLE
-from remit.errors import AgentTrouble, BadRequest, RemitError, Unavailable
+from remit.errors import AgentTrouble, BadRequest, RemitError, TaskBusy, Unavailable
 from remit.messages.service import TaskMessage, change_message, insert_message, publish_message
 from remit.rpc.answers import AgentError
 from remit.rpc.call import (
@@ -41,8 +41,8 @@ async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTu
     if task.status not in ("RUNNING", "INTERRUPTED", "FAILED"):
         raise BadRequest(f"The task has ended ({task.status}). Send the message without it, or to another one.")
     turn = Turn(context.caller.database, task.id, context.settings.turn_lease)
-    await turn.take(context.settings.turn_wait)
     try:
+        await turn.take(context.settings.turn_wait)
         async with context.caller.database.transaction() as connection:
             message = await insert_message(connection, task.id, params.content, author=context.caller.principal)
             resumed = (
@@ -50,7 +50,10 @@ async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTu
                 if task.status != "RUNNING"
                 else None
             )
+    except TaskBusy:
+        raise
     except BaseException:
+        # Also when the client went away while the turn was being taken: it may have been.
         context.background.spawn(turn.release())
         raise
     publish_message(context.hub, message, ("full",))
@@ -83,6 +86,7 @@ class SendTurn:
         self._params = params
         self._fold = Fold()
         self._stored: dict[int | None, TaskMessage] = {}
+        self._begun = False
 
     def _updates(self) -> AsyncGenerator[TaskMessageUpdate, None]:
         return self._context.agents.stream(
@@ -114,6 +118,11 @@ class SendTurn:
             await self._store_all()
             await self._turn.release()
             raise AgentTrouble(str(error)) from error
+        except (Unavailable, *UNREACHABLE) as error:
+            self._context.background.spawn(self._abandon(self._store_all))
+            lost = Unavailable("The database cannot be reached: the agent's answer was not stored.")
+            lost.retry = False  # the agent has been asked, so the same request would be a second message
+            raise lost from error
         except BaseException:
             self._context.background.spawn(self._abandon(self._store_all))
             raise
@@ -141,6 +150,7 @@ class SendTurn:
 
     async def stream(self, id: RpcId) -> AsyncGenerator[bytes, None]:
         """The answer as NDJSON: a JSON-RPC response a line for each update, the last one with the error if one came."""
+        self._begun = True
         try:
             async with self._turn.held(), aclosing(self._updates()) as updates:
                 async for update in updates:
@@ -167,6 +177,11 @@ class SendTurn:
             raise
         AGENT_CALLS.labels("message/send", "ok").inc()
         await self._turn.release()
+
+    def give_up(self) -> None:
+        """Give the turn back if `stream` was never read from: its client went away before the first line."""
+        if not self._begun:
+            self._context.background.spawn(self._abandon(self._mark_interrupted))
 
     async def _take(self, step: Step) -> dict[str, Any] | None:
         if isinstance(step, ForwardUpdate):

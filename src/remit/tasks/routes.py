@@ -15,6 +15,7 @@ from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, Sub
 from remit.content import JsonObject, Text
 from remit.db.params import Params
 from remit.errors import Invalid
+from remit.identity.authenticate import is_still_good
 from remit.paging import Id, Page, read_page
 from remit.streams.hub import StreamHub, get_hub
 from remit.tasks.service import (
@@ -289,6 +290,8 @@ async def _stream(caller: CurrentCaller, request: Request, hub: StreamHub, task:
 
 
 async def _is_visible(caller: CurrentCaller, task_id: str) -> Task | None:
+    if not await is_still_good(caller.database, caller.principal):
+        return None
     verdict = await probe(caller, TASK, "read", id=task_id, columns=COLUMNS)
     return read_task(verdict.row) if verdict.row is not None and verdict.allowed else None
 

@@ -5,16 +5,21 @@ lines followed by a blank one. A client that sends `Last-Event-ID` (the number o
 it gets `id:` lines, and keep-alives that are no block of their own.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 import orjson
 
+from remit.db.pool import UNREACHABLE
+from remit.errors import Unavailable
 from remit.streams.hub import StreamEntry, StreamHub
 from remit.tasks.service import TERMINAL, Task
 from remit.telemetry.metrics import OPEN_STREAMS
 
 BUFFERED_OF_ENDED_TASK = 10
+AWAY_SECONDS = 1.0  # between two tries to reach a database that is away
+MOST_DIGITS = 20  # a longer number is not one of ours
 
 
 async def stream_task(
@@ -32,12 +37,12 @@ async def stream_task(
         task: the task as it was when the stream was asked for.
         hub: where updates come from.
         after: number of the newest entry before the stream was asked for.
-        ping: seconds without data after which a keep-alive is sent and `still_visible` asked.
-        still_visible: the task as the reader may see it now, None if he may not.
+        ping: seconds without data after which a keep-alive is sent.
+        still_visible: the task as the reader may see it now, None if he may not; asked before each step.
         resume_from: the `Last-Event-ID` header.
     """
     resumes = resume_from is not None
-    if resume_from is not None and resume_from.isascii() and resume_from.isdigit():
+    if resume_from is not None and resume_from.isascii() and resume_from.isdigit() and len(resume_from) < MOST_DIGITS:
         after = min(int(resume_from), after)
     OPEN_STREAMS.inc()
     try:
@@ -46,19 +51,42 @@ async def stream_task(
             for entry in await hub.read_kept(task.id, after if resumes else 0, BUFFERED_OF_ENDED_TASK):
                 yield _frame(entry.data, entry.seq if resumes else None)
             return
-        async with aclosing(hub.read(task.id, after, ping)) as batches:
-            async for entries in batches:
+        async with aclosing(_follow(task.id, hub, after, ping, still_visible)) as steps:
+            async for entries, now in steps:
+                if now is None:
+                    yield _frame(orjson.dumps({"type": "error", "message": "The database cannot be reached."}).decode())
+                    continue
                 for entry in entries:
                     yield _frame(entry.data, entry.seq if resumes else None)
                     if ends_stream(entry):
                         return
                 if not entries:
                     yield ":ping\n" if resumes else ":ping\n\n"
-                # A revoked reader must not go on reading because the task is a busy one.
-                if (now := await still_visible()) is None or (not entries and now.status in TERMINAL):
-                    return
+                    if now.status in TERMINAL:
+                        return
     finally:
         OPEN_STREAMS.dec()
+
+
+async def _follow(
+    task_id: str, hub: StreamHub, after: int, ping: float, still_visible: Callable[[], Awaitable[Task | None]]
+) -> AsyncGenerator[tuple[list[StreamEntry], Task | None], None]:
+    """The hub's batches, each with the task as its reader sees it at that moment, until he may not.
+
+    None instead of a task: the database is away. Nobody is shown anything then, and nothing is skipped afterwards.
+    """
+    while True:
+        try:
+            async with aclosing(hub.read(task_id, after, ping)) as batches:
+                async for entries in batches:
+                    # Asked before anything is shown: what was said after a revocation is not for the one revoked.
+                    if (now := await still_visible()) is None:
+                        return
+                    after = entries[-1].seq if entries else after
+                    yield entries, now
+        except (Unavailable, *UNREACHABLE):
+            yield [], None
+            await asyncio.sleep(AWAY_SECONDS)
 
 
 def ends_stream(entry: StreamEntry) -> bool:

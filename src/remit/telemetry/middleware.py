@@ -52,7 +52,7 @@ class RequestContext:
             if refusal is not None:
                 await send_problem(send_with_id, refusal, request_id)
                 return
-            await self._app(scope, self._bounded(receive), send_with_id)
+            await self._app(scope, self._bounded(scope, receive), send_with_id)
         except Exception:
             # Starlette would answer outside of this layer, without the request's id and uncounted.
             log.exception("request failed", method=scope["method"], route=route_of(scope))
@@ -74,19 +74,21 @@ class RequestContext:
             return Invalid([("path", "must not contain the character U+0000")])
         if b"%00" in scope["query_string"]:
             return Invalid([("query", "must not contain the character U+0000")])
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                return self._too_large()
         return None
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request body may have at most {self._max_body_bytes} bytes.")
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        # The refusal is raised where the body is read, so that each route tells it in its own protocol.
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = announced.isdigit() and int(announced) > self._max_body_bytes
         seen = 0
 
         async def receive_bounded() -> Message:
             nonlocal seen
+            if too_large:
+                raise Refused(self._too_large())
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))

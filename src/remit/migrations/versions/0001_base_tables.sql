@@ -267,6 +267,8 @@ CREATE UNLOGGED TABLE stream_entries (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_stream_entries PRIMARY KEY (seq)
 );
+-- A crash of the database empties the table; the numbers must go on, because readers ask for what follows theirs.
+ALTER SEQUENCE stream_entries_seq_seq SET LOGGED;
 CREATE INDEX ix_stream_entries_created_at ON stream_entries (created_at);
 CREATE INDEX ix_stream_entries_task_id_seq ON stream_entries (task_id, seq);
 

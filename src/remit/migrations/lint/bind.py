@@ -1,0 +1,138 @@
+"""A database connection that is not there: it records what is sent, and knows no answers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.exc import CompileError
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql import ClauseElement
+
+from remit.migrations.lint.errors import NeedsDatabaseError
+from remit.migrations.lint.parse import SyntaxUnknownError, parse
+
+_RENDERER = PGDialect(paramstyle="numeric_dollar")
+
+
+def render_sql(construct: Any, parameters: Any = None) -> str:
+    """A statement as SQL text, with its values where they can be written out and `$1` where they cannot."""
+    if isinstance(construct, str):
+        construct = text(construct)
+    if not isinstance(construct, ClauseElement):
+        raise NeedsDatabaseError(f"cannot render a {type(construct).__name__} as SQL")
+    values = parameters[0] if isinstance(parameters, Sequence) and parameters else parameters
+    keys = list(values) if isinstance(values, Mapping) else None
+    if isinstance(construct, ExecutableDDLElement):
+        return str(construct.compile(dialect=_RENDERER)).strip()
+    try:
+        bound = construct.params(values) if isinstance(values, Mapping) else construct
+        compiled = bound.compile(dialect=_RENDERER, compile_kwargs={"literal_binds": True}, column_keys=keys)
+        return str(compiled).strip()
+    except (CompileError, NotImplementedError, TypeError, ValueError, AttributeError):
+        return str(construct.compile(dialect=_RENDERER, column_keys=keys)).strip()
+
+
+class Unknown(str):
+    """A value that only the database knows."""
+
+    __slots__ = ()
+
+
+class UnknownRow(tuple[Unknown, ...]):
+    """A row of unknown values, as wide as the query says."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Unknown:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Unknown("1")
+
+    @property
+    def _mapping(self) -> "UnknownRow":
+        return self
+
+    def __getitem__(self, key: Any) -> Any:
+        return Unknown("1") if isinstance(key, str) else super().__getitem__(key)
+
+
+class UnknownResult:
+    """What a query answered. A loop over it sees one row, so that the loop's body is seen; a decision is refused."""
+
+    def __init__(self, sql: str, rowcount: int) -> None:
+        self._sql = sql
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[UnknownRow]:
+        return iter([self._make_row()])
+
+    def all(self) -> list[UnknownRow]:
+        """The rows."""
+        return [self._make_row()]
+
+    fetchall = all
+
+    def mappings(self) -> "UnknownResult":
+        """The rows by name."""
+        return self
+
+    def scalars(self) -> list[Unknown]:
+        """The first column."""
+        return [Unknown("1")]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NeedsDatabaseError(f"the revision reads an answer of the database (`.{name}`)")
+
+    def _make_row(self) -> UnknownRow:
+        try:
+            columns = parse(self._sql)[0].body.get("target_list", ())
+        except SyntaxUnknownError:
+            columns = ()
+        return UnknownRow(Unknown("1") for _ in columns)
+
+
+class RecordingBind(MockConnection):
+    """Stands where `op.get_bind()` has a connection."""
+
+    def __init__(self, dialect: Dialect, record: Callable[[str], None], count_rows: Callable[[], int]) -> None:
+        super().__init__(dialect, self.execute)
+        self._record = record
+        self._count_rows = count_rows
+
+    def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> Any:
+        """Record a statement."""
+        sql = render_sql(obj, parameters)
+        self._record(sql)
+        return UnknownResult(sql, self._count_rows())
+
+    def exec_driver_sql(self, statement: str, parameters: Any = None) -> UnknownResult:
+        """Record a text exactly as it is."""
+        if parameters:
+            raise NeedsDatabaseError("the revision sends a text with the driver's own parameters")
+        self._record(statement)
+        return UnknownResult(statement, self._count_rows())
+
+    def scalar(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: there is no answer."""
+        raise NeedsDatabaseError("the revision reads an answer of the database (`.scalar`)")
+
+    scalars = scalar
+
+    def execution_options(self, **_: Any) -> "RecordingBind":
+        """Itself."""
+        return self
+
+    def in_transaction(self) -> bool:
+        """No: Alembic writes the boundaries itself."""
+        return False
+
+    @contextmanager
+    def begin_nested(self) -> Iterator[None]:
+        """A savepoint, which changes no boundary."""
+        yield

@@ -1,0 +1,149 @@
+"""The only module that knows the parser library: SQL text to parse trees, by PostgreSQL's own grammar."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.model import Node
+
+INSTALL = 'the linter needs two more packages: pip install "remit[migrations]"'
+
+
+class SyntaxUnknownError(LintError):
+    """The parser does not know this SQL."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """One statement: its text, the kind of its root and the root."""
+
+    sql: str
+    kind: str
+    body: Node
+
+
+@lru_cache(maxsize=4096)
+def parse(sql: str) -> tuple[Parsed, ...]:
+    """The statements of a text.
+
+    Raises:
+        SyntaxUnknownError: PostgreSQL's grammar does not have it.
+        LintError: the parser is not installed.
+    """
+    try:
+        import postgast
+        from google.protobuf.json_format import MessageToDict
+    except ImportError as error:
+        raise LintError(INSTALL) from error
+    try:
+        tree = MessageToDict(postgast.parse(sql), preserving_proto_field_name=True)
+    except postgast.PgQueryError as error:
+        raise SyntaxUnknownError(str(error)) from error
+    raw = sql.encode()  # positions are in bytes
+    found = []
+    for statement in tree.get("stmts", ()):
+        start = statement.get("stmt_location", 0)
+        length = statement.get("stmt_len", 0)
+        text = raw[start : start + length if length else None].decode().strip().rstrip(";").strip()
+        [(kind, body)] = statement["stmt"].items()
+        found.append(Parsed(text, kind, body))
+    return tuple(found)
+
+
+def parse_block(sql: str) -> list[Parsed]:
+    """The statements in the body of a DO block in PL/pgSQL. Text that is put together at run time stays unknown."""
+    import postgast
+
+    try:
+        tree = postgast.parse_plpgsql(sql)
+    except postgast.PgQueryError:
+        return []
+    found: list[Parsed] = []
+    for query in _find_queries(tree):
+        try:
+            found.extend(parse(query))
+        except SyntaxUnknownError:
+            continue  # an assignment or another form that is not a statement of its own
+    return found
+
+
+def _find_queries(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _find_queries(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "PLpgSQL_stmt_execsql":
+                yield item["sqlstmt"]["PLpgSQL_expr"]["query"]
+            elif key == "PLpgSQL_stmt_dynexecute":
+                yield from _read_constant(item["query"]["PLpgSQL_expr"]["query"])
+            elif key == "PLpgSQL_stmt_fors":
+                yield item["query"]["PLpgSQL_expr"]["query"]
+                yield from _find_queries(item.get("body"))
+            else:
+                yield from _find_queries(item)
+
+
+def _read_constant(expression: str) -> Iterator[str]:
+    try:
+        [select] = parse(f"SELECT {expression}")
+        value = select.body["target_list"][0]["res_target"]["val"]
+    except (SyntaxUnknownError, KeyError, ValueError):
+        return
+    constant = value.get("a_const", {}).get("sval", {}).get("sval")
+    if constant is not None:
+        yield constant
+
+
+def walk(node: Any) -> Iterator[tuple[str, Node]]:
+    """Every node below this one, with the name of its kind or of the field that holds it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, dict):
+                yield key, value
+            yield from walk(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from walk(item)
+
+
+def find_constants(node: Any) -> Iterator[str]:
+    """The string constants below a node."""
+    for kind, value in walk(node):
+        if kind == "a_const" and "sval" in value:
+            yield value["sval"].get("sval", "")
+
+
+def name_of(relation: Node) -> str:
+    """A table's name as the linter compares it: with its schema unless that is `public`."""
+    schema = relation.get("schemaname", "")
+    return relation["relname"] if schema in ("", "public") else f"{schema}.{relation['relname']}"
+
+
+def join_names(items: Any) -> str:
+    """A qualified name from its list of strings."""
+    parts = [item["string"]["sval"] for item in items]
+    return ".".join(part for part in parts if part not in ("public", "pg_catalog"))
+
+
+def deparse_type(node: Node) -> str:
+    """A type as text, as `character varying(20)`."""
+    mods = [str(mod.get("a_const", {}).get("ival", {}).get("ival", 0)) for mod in node.get("typmods", ())]
+    name = join_names(node["names"]) + (f"({','.join(mods)})" if mods else "")
+    return name + "[]" * len(node.get("array_bounds", ()))
+
+
+def dump(node: Node) -> str:
+    """A node as text without positions, to compare two."""
+    return json.dumps(_strip(node), sort_keys=True)
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items() if key != "location"}
+    if isinstance(value, list):
+        return [_strip(item) for item in value]
+    return value

@@ -1,0 +1,189 @@
+"""Runs a project's env.py in Alembic's offline mode, revision by revision, and keeps what each would send."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from remit.migrations.lint.bind import RecordingBind, render_sql
+from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.frames import find_sites
+from remit.migrations.lint.model import Direction, Event
+
+
+@dataclass
+class Rendering:
+    """What a run of env.py would send.
+
+    Args:
+        events: in the order of sending.
+        failed: what a revision raised that cannot be rendered, by its id.
+        options: what env.py gave to `context.configure`.
+        order: the revisions that were run.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    failed: dict[str, BaseException] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+
+
+class _Recorder:
+    """Receives what Alembic would write, with the revision that is being run."""
+
+    def __init__(self) -> None:
+        self.rendering = Rendering()
+        self.revision: str | None = None
+        self.started = False
+        self._seen: set[object] = set()
+
+    def record(self, sql: str) -> None:
+        if self.revision is None and self.started and sql not in ("BEGIN;", "COMMIT;"):
+            return  # Alembic's own table of versions
+        self.rendering.events.append(Event(self.revision, sql, find_sites()))
+
+    def execute(self, construct: Any, execution_options: Any = None, multiparams: Any = None, params: Any = None) -> None:
+        self.record(render_sql(construct, multiparams or params) + ";")
+
+    def count_rows(self) -> int:
+        """One row for the first time that a line asks, none afterwards: a loop that runs until nothing is left ends."""
+        sites = find_sites()
+        first = sites not in self._seen
+        self._seen.add(sites)
+        return int(first)
+
+    def run(self, revision: str, migrate: Callable[..., None], **arguments: Any) -> None:
+        self.revision, self.started = revision, True
+        self.rendering.order.append(revision)
+        try:
+            migrate(**arguments)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a revision raises is told, none is passed over
+            self.rendering.failed[revision] = error
+        finally:
+            self.revision = None
+
+
+class _Environment(EnvironmentContext):
+    """Alembic's context, whose output goes to a recorder."""
+
+    recorder: _Recorder
+    migrations: Sequence[tuple[str, Callable[..., None]]]
+
+    def configure(self, *arguments: Any, **options: Any) -> None:
+        options.pop("output_buffer", None)
+        super().configure(*arguments, output_buffer=StringIO(), **options)
+        self.recorder.rendering.options = dict(self.context_opts)
+        context = self.get_context()
+        if context.dialect.name != "postgresql":
+            raise LintError(
+                f"the project's dialect is {context.dialect.name}: the linter knows what blocks in PostgreSQL only"
+            )
+        bind = RecordingBind(context.dialect, lambda sql: self.recorder.record(sql + ";"), self.recorder.count_rows)
+        implementation: Any = context.impl
+        implementation.connection = bind
+        implementation._exec = self.recorder.execute  # noqa: SLF001 - the one door through which all statements go
+        implementation.static_output = self.recorder.record
+        context.connection = bind  # type: ignore[assignment]  # stands in for a connection
+
+    def run_migrations(self, **arguments: Any) -> None:
+        context = self.get_context()
+        run_each(context, self.migrations, self.recorder.run, arguments)
+
+
+def run_each(
+    context: MigrationContext,
+    migrations: Sequence[tuple[str, Callable[..., None]]],
+    run: Callable[..., None],
+    arguments: Mapping[str, Any],
+) -> None:
+    """Call `run(revision, function, **arguments)` for each, in the transactions that Alembic would run it in."""
+    with Operations.context(context):
+        context.impl.start_migrations()
+        for revision, migrate in migrations:
+            with context.begin_transaction(_per_migration=True):
+                run(revision, migrate, **arguments)
+
+
+def render(config: Config, script: ScriptDirectory, revisions: Sequence[Script], direction: Direction) -> Rendering:
+    """What the revisions would send, one after the other, in the order given.
+
+    Raises:
+        LintError: env.py does not run without a database, or is not for PostgreSQL.
+    """
+    environment = _Environment(config, script, as_sql=True)
+    environment.recorder = recorder = _Recorder()
+    environment.migrations = list_migrations(revisions, direction)
+    where = Path(script.dir) / "env.py"
+    with environment, _refuse_connections(), _keep_quiet():
+        try:
+            script.run_env()
+        except LintError as error:
+            raise LintError(f"{where}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise LintError(
+                f"{where} does not run offline ({describe(error)}); the linter never uses a live database: let the "
+                "offline branch of env.py work without one, or give it a URL such as postgresql://offline/"
+            ) from error
+    if revisions and not recorder.started:
+        raise LintError(f"{where} ran no migrations: its offline branch must call context.run_migrations()")
+    return recorder.rendering
+
+
+def list_migrations(revisions: Sequence[Script], direction: Direction) -> list[tuple[str, Callable[..., None]]]:
+    """The revisions' functions; one that a revision does not have does nothing."""
+    return [(revision.revision, getattr(revision.module, direction, _do_nothing)) for revision in revisions]
+
+
+def _do_nothing(**_: Any) -> None:
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """An error in a few words, on one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, LintError):
+        return text
+    name = "exit" if isinstance(error, SystemExit) else type(error).__name__
+    return f"{name}: {text[:300]}" if text else name
+
+
+@contextmanager
+def _refuse_connections() -> Iterator[None]:
+    def refuse(*_: object) -> None:
+        raise LintError("it opens a database connection in offline mode")
+
+    event.listen(Engine, "do_connect", refuse)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "do_connect", refuse)
+
+
+@contextmanager
+def _keep_quiet() -> Iterator[None]:
+    """What env.py prints goes to standard error; what it does to logging ends with it."""
+    root, state = logging.getLogger(), {}
+    for name in (None, *logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        state[logger] = (logger.level, logger.disabled, list(logger.handlers))
+    path = list(sys.path)
+    with redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            sys.path[:] = path
+            for logger in (root, *map(logging.getLogger, list(logging.root.manager.loggerDict))):
+                level, disabled, handlers = state.get(logger, (logger.level, False, []))
+                logger.level, logger.disabled, logger.handlers = level, disabled, handlers

@@ -1,0 +1,137 @@
+"""Runs a history in an embedded PostgreSQL made for it, for revisions that ask the database questions."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from remit.db.embedded import EmbeddedPostgres
+from remit.db.errors import DatabaseSetupError
+from remit.migrations.lint.bind import render_sql
+from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.frames import find_sites
+from remit.migrations.lint.model import Direction, Event
+from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
+from remit.migrations.lint.render import describe, list_migrations, run_each
+
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+_NOT_FOR_A_CONNECTION = ("as_sql", "output_buffer", "starting_rev", "literal_binds", "script", "fn", "destination_rev")
+
+
+class Scratch:
+    """An empty database, migrated step by step while it is watched what runs."""
+
+    def __init__(self, config: Config, script: ScriptDirectory, options: Mapping[str, Any], connection: Connection):
+        self._config = config
+        self._script = script
+        self._connection = connection
+        self._options = {name: value for name, value in options.items() if name not in _NOT_FOR_A_CONNECTION}
+        self._revision: str | None = None
+        self._events: list[Event] = []
+
+    def migrate(self, revisions: Sequence[Script], direction: Direction) -> list[Event]:
+        """Run the revisions; the statements that ran, with the boundaries of their transactions.
+
+        Raises:
+            LintError: a revision failed here too.
+        """
+        self._events = []
+        environment = EnvironmentContext(self._config, self._script)
+        context = MigrationContext.configure(
+            connection=self._connection, environment_context=environment, opts={**self._options, "script": self._script}
+        )
+        self._watch_blocks(context)
+        environment._migration_context = context  # noqa: SLF001 - env.py, which would do it, wants its own database
+        with environment, context.begin_transaction():
+            run_each(context, list_migrations(revisions, direction), self._run, {})
+        self._connection.commit()
+        return self._events
+
+    def note_statement(self, sql: str) -> None:
+        """Keep a statement, unless it only reads the catalog."""
+        if self._revision is not None and not _reads_catalog_only(sql):
+            self._events.append(Event(self._revision, sql, find_sites()))
+
+    def _run(self, revision: str, migrate: Callable[..., None]) -> None:
+        self._revision = revision
+        try:
+            migrate()
+        except (Exception, SystemExit) as error:
+            raise LintError(
+                f"revision {revision} cannot be rendered, and fails in an empty scratch database too ({describe(error)})"
+            ) from error
+        finally:
+            self._revision = None
+
+    def _watch_blocks(self, context: MigrationContext) -> None:
+        enter = context.autocommit_block
+
+        @contextmanager
+        def watched() -> Iterator[None]:
+            self.note_statement("COMMIT")
+            with enter():
+                yield
+            self.note_statement("BEGIN")
+
+        context.autocommit_block = watched  # type: ignore[method-assign,assignment]  # this one instance is watched
+
+
+@contextmanager
+def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, Any]) -> Iterator[Scratch]:
+    """A scratch database on a server of its own, which is stopped and removed afterwards.
+
+    Raises:
+        LintError: the embedded PostgreSQL does not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+    try:
+        server = EmbeddedPostgres.start_blocking(folder, options=_FAST)
+        try:
+            engine = create_engine(server.dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
+            with engine.connect() as connection:
+                scratch = Scratch(config, script, options, connection)
+                _listen(connection, scratch)
+                yield scratch
+        finally:
+            server.stop_blocking()
+    except DatabaseSetupError as error:
+        raise LintError(f"a revision needs a database, and the embedded PostgreSQL does not start: {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listen(connection: Connection, scratch: Scratch) -> None:
+    def note(_: object, __: object, statement: str, ___: object, context: Any, ____: object) -> None:
+        compiled = getattr(context, "compiled", None)
+        if compiled is None or compiled.statement is None:
+            scratch.note_statement(statement)
+            return
+        parameters = getattr(context, "compiled_parameters", None)
+        scratch.note_statement(render_sql(compiled.statement, parameters[0] if parameters else None))
+
+    event.listen(connection.engine, "before_cursor_execute", note)
+
+
+def _reads_catalog_only(sql: str) -> bool:
+    try:
+        statements = parse(sql)
+    except SyntaxUnknownError:
+        return False
+    return all(statement.kind == "select_stmt" and _is_catalog_query(statement.body) for statement in statements)
+
+
+def _is_catalog_query(body: Mapping[str, Any]) -> bool:
+    tables = [node for kind, node in walk(body) if kind == "range_var"]
+    return all(
+        node.get("schemaname") in ("pg_catalog", "information_schema") or node["relname"].startswith("pg_")
+        for node in tables
+    )
