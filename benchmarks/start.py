@@ -47,7 +47,9 @@ def resident_mebibytes(data_dir: str, server: int) -> tuple[float, float]:
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
             kibibytes = next(
-                int(line.split()[1]) for line in (folder / "smaps_rollup").read_text().splitlines() if line[:4] == "Pss:"
+                int(line.split()[1])
+                for line in (folder / "smaps_rollup").read_text().splitlines()
+                if line[:4] == "Pss:"
             )
         except (OSError, StopIteration):
             continue

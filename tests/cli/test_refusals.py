@@ -154,8 +154,8 @@ def test_open_enrolment_is_for_loopback_only(data_dir: Path) -> None:
     assert "open enrolment is for this machine alone" in ran.stderr
 
 
-def test_schema_that_does_not_parse(data_dir: Path) -> None:
-    schema = data_dir / "broken.zed"
+def test_schema_that_does_not_parse(data_dir: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "broken.zed"
     schema.write_text("definition task {\n  relation owner user\n}\n")
     ran = remit(data_dir, "serve", "--port", "0", REMIT_AUTHZ_SCHEMA=str(schema))
     assert ran.returncode == 2

@@ -122,7 +122,8 @@ async def register_openly(
     """
     if settings.agent_enrollment != "open":
         raise Unauthenticated(
-            "This agent has no key. `remit agents enroll NAME --tenant TENANT` prints the AGENT_API_KEY to start it with."
+            "This agent has no key. `remit agents enroll NAME --tenant TENANT` prints the AGENT_API_KEY "
+            "to start it with."
         )
     if not _is_loopback(client_host):
         raise Unauthenticated(

@@ -76,7 +76,7 @@ class Agent:
             raise SystemExit(f"The server refused to create the task {name}: {response.text}")
         return str(answer["result"]["id"])
 
-    async def tell_health(self, request: Request) -> Response:
+    async def tell_health(self, _: Request) -> Response:
         return JSONResponse({"status": "healthy", "agent_id": self.id})
 
     async def answer_call(self, request: Request) -> Response:

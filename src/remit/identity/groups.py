@@ -2,10 +2,11 @@
 
 Every function works in the caller's transaction and writes its audit row.
 
-A disabled group is empty. Disabling removes its members, as relationships that move to the history, and nobody can join
-until it is enabled: from that moment nothing that was given to the group, or to a group that it is a member of, reaches
-anybody through it, and no check has to know about disabled groups. What was given to it stays written on the resources,
-so that enabling it and letting members join again is enough to use it again; the members do not come back by themselves.
+A disabled group is empty. Disabling removes its members, as relationships that move to the history, and nobody can
+join until it is enabled: from that moment nothing that was given to the group, or to a group that it is a member of,
+reaches anybody through it, and no check has to know about disabled groups. What was given to it stays written on the
+resources, so that enabling it and letting members join again is enough to use it again; the members do not come back by
+themselves.
 """
 
 from dataclasses import dataclass

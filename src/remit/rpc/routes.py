@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
+from remit.authz.errors import AuthzError
 from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
@@ -37,10 +38,25 @@ from remit.validation import describe_errors
 log = structlog.get_logger(__name__)
 
 
-def tell_unavailable(error: BaseException) -> Unavailable:
-    """What a caller is told of a database that is away."""
-    log.warning("the database failed a call", cause=repr(error))
-    return Unavailable("The database cannot be reached; try again.")
+# What becomes an answer; anything else is a fault of ours, which the outermost layer logs and answers 500.
+TOLD = (RemitError, Refused, RequestValidationError, AuthzError, *UNREACHABLE)
+
+
+def describe_error(error: BaseException) -> RemitError:
+    """What a caller is told of one of `TOLD`."""
+    match error:
+        case RemitError():
+            return error
+        case Refused():
+            return error.error
+        case RequestValidationError():
+            return Invalid(describe_errors(error.errors()))
+        case AuthzError():
+            log.error("the authorization engine failed", cause=repr(error))
+            return Unavailable("Authorization could not be decided; nothing was done.")
+        case _:
+            log.warning("the database failed a call", cause=repr(error))
+            return Unavailable("The database cannot be reached; try again.")
 
 
 class RpcRoute(GuardedRoute):
@@ -50,18 +66,10 @@ class RpcRoute(GuardedRoute):
         handle = super().get_route_handler()
 
         async def handle_rpc(request: Request) -> Response:
-            refused: RemitError
             try:
                 return await handle(request)
-            except RemitError as error:
-                refused = error
-            except Refused as error:
-                refused = error.error
-            except RequestValidationError as error:
-                refused = Invalid(describe_errors(error.errors()))
-            except UNREACHABLE as error:
-                refused = tell_unavailable(error)
-            return refuse(None, refused, request.state.request_id)
+            except TOLD as error:
+                return refuse(None, describe_error(error), request.state.request_id)
 
         return handle_rpc
 
@@ -113,10 +121,8 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         return await _dispatch(context, request, call)
     except AgentTrouble as error:
         return fail(call.id, error)
-    except RemitError as error:
-        return refuse(call.id, error, caller.request_id)
-    except UNREACHABLE as error:
-        return refuse(call.id, tell_unavailable(error), caller.request_id)
+    except TOLD as error:
+        return refuse(call.id, describe_error(error), caller.request_id)
 
 
 async def _dispatch(context: CallContext, request: Request, call: Call) -> Response:
