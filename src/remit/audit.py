@@ -8,9 +8,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import structlog
 
-from remit.db.pool import UNREACHABLE, Connection, Database
+from remit.db.pool import Connection, Database
 from remit.errors import Unavailable
 from remit.ids import new_id
 from remit.telemetry.metrics import AUDIT_LOST
@@ -18,6 +19,7 @@ from remit.telemetry.metrics import AUDIT_LOST
 log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
+RETRY_SECONDS = 1.0
 
 _INSERT = """
 INSERT INTO audit (id, tenant_id, actor_type, actor_id, action, outcome, resource_type, resource_id, request_id, detail)
@@ -106,7 +108,11 @@ class AuditTrail:
         try:
             async with self._database.transaction() as connection:
                 await connection.executemany(_INSERT, [entry.values() for entry in batch])
-        except (Unavailable, *UNREACHABLE):
+        except BaseException as error:
+            # Nothing is lost while the process lives: not to a database that is away or refuses, nor to a shutdown.
             self._waiting = batch + self._waiting
-            await asyncio.sleep(1)
+            if not isinstance(error, Unavailable | asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+                raise
+            log.warning("audit entries wait: they cannot be written", waiting=len(self._waiting), cause=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
             self._wake.set()

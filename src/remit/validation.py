@@ -1,4 +1,4 @@
-"""What input may be beyond its type, and how an error in it is told: the field and what it must be, never what was sent."""
+"""Input: what it must be beyond its type, and how an error in it is told: the field and the rule, never the input."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

@@ -27,9 +27,10 @@ def _plain_log() -> None:
 @pytest.fixture(scope="session")
 def server(postgres: EmbeddedPostgres, template: str) -> Iterator[Server]:
     """A server that tests share; it runs in a thread."""
-    with make_database(postgres, template) as dsn, serve_in_thread(
-        dsn, stream_ping=0.2, turn_lease=120, turn_wait=20
-    ) as running:
+    with (
+        make_database(postgres, template) as dsn,
+        serve_in_thread(dsn, stream_ping=0.2, turn_lease=120, turn_wait=20) as running,
+    ):
         yield running
 
 

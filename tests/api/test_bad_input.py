@@ -220,9 +220,8 @@ async def test_a_body_over_the_limit_is_413(world: World, task: Json) -> None:
 
 
 async def test_a_body_of_another_type_is_not_read_as_json(world: World, task: Json) -> None:
-    response = await world.alice.call(
-        "PUT", f"/tasks/{task['id']}", content=f"a={MARK}", headers={"content-type": "application/x-www-form-urlencoded"}
-    )
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    response = await world.alice.call("PUT", f"/tasks/{task['id']}", content=f"a={MARK}", headers=headers)
     check_invalid(response, "body")
 
 

@@ -83,7 +83,9 @@ async def test_slow_agents_take_no_database_connection(
         async with serve(dsn, pool_size=2, pool_timeout=20) as server, open_seeder(dsn, server.url) as seed:
             world = await make_world(seed)
             sync, asynchronous = await world.make_agent(fake.url), await world.make_agent(fake.url, "async")
-            sends = [{"method": "message/send", "params": {"content": text("x"), "stream": n % 2 == 0}} for n in range(25)]
+            sends = [
+                {"method": "message/send", "params": {"content": text("x"), "stream": n % 2 == 0}} for n in range(25)
+            ]
             creates = [{"method": "task/create", "params": {"name": f"n{n}"}} for n in range(25)]
             calls = [
                 asyncio.create_task(world.alice.post(f"/agents/{agent.id}/rpc", body))

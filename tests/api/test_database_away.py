@@ -16,9 +16,10 @@ from remit.db.embedded import EmbeddedPostgres
 from remit.migrations.run import upgrade
 
 WAIT_SECONDS = 30
-ENDED_WAITING = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+ENDED_WAITING = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 def check_unavailable(response: httpx.Response) -> None:
@@ -56,9 +57,7 @@ async def test_a_connection_that_is_cut_in_the_middle_is_503(own_server: Server,
             asyncio.create_task(own_world.alice.put(f"/tasks/{task['id']}", {"task_metadata": {"a": 1}})),
             asyncio.create_task(own_world.alice.rpc(agent, "task/create", {"name": "n"})),
         ]
-        async with asyncio.timeout(WAIT_SECONDS):
-            while await own_world.seed.fetch(ENDED_WAITING) == []:
-                await asyncio.sleep(0.05)
+        await own_world.seed.wait_for_rows(1, ENDED_WAITING)
         cut, created = await asyncio.gather(*waiting)
     check_unavailable(cut)
     assert created.status_code == 200
@@ -88,7 +87,9 @@ async def kill(postgres: EmbeddedPostgres) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGQUIT)
     async with asyncio.timeout(WAIT_SECONDS):
-        while postgres.pid is not None:
+        while True:
+            if postgres.pid is None:
+                return
             await asyncio.sleep(0.02)
 
 
@@ -123,7 +124,9 @@ async def test_service_goes_on_when_the_database_is_back(world: World, fake: Fak
 
         await postgres.ensure_running()
         async with asyncio.timeout(WAIT_SECONDS):
-            while (await world.alice.get("/me")).status_code != 200:
+            while True:
+                if (await world.alice.get("/me")).status_code == 200:
+                    break
                 await asyncio.sleep(0.1)
         assert (await world.nobody.get("/readyz")).status_code == 200
         assert (await world.alice.get("/tasks/name/kept")).json()["id"] == task["id"]

@@ -14,7 +14,19 @@ from remit.app import ROUTERS
 from remit.ids import new_id
 
 REQUESTS_PER_ROUTE = 40
-TEXTS = ["", "x", "\u0000", "\ud800", "\U0001f4a9", "a" * 3000, "'; DROP TABLE tasks; --", "../..", "%00", "null", "user"]
+TEXTS = [
+    "",
+    "x",
+    "\u0000",
+    "\ud800",
+    "\U0001f4a9",
+    "a" * 3000,
+    "'; DROP TABLE tasks; --",
+    "../..",
+    "%00",
+    "null",
+    "user",
+]
 NUMBERS = [0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 1.5, 1e308, float("nan"), float("inf")]
 WORDS = [
     "id", "name", "task_id", "task_name", "agent_id", "content", "type", "text", "author", "params", "state", "reason",
@@ -28,7 +40,7 @@ ROUTES = sorted(
         for router in ROUTERS
         for route in router.routes
         if isinstance(route, APIRoute) and not route.path.endswith("/stream")
-        for method in route.methods
+        for method in route.methods or ()
     ),
 )
 

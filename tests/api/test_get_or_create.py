@@ -1,4 +1,4 @@
-"""One name, one task: however many ask for it at once, on however many servers; and a name that another holds unseen."""
+"""One name, one task, however many ask for it at once on however many servers; and names that others hold unseen."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,6 +7,8 @@ import pytest
 from support.agent import FakeAgent
 from support.graph import Party, World, text
 from support.server import Server, serve
+
+from remit.authz.model import Resource
 
 
 async def test_sixteen_creates_at_once_make_one_task(world: World, fake: FakeAgent) -> None:
@@ -24,9 +26,7 @@ async def test_two_servers_make_one_task(own_server: Server, own_world: World, f
         there = Party(**{**vars(own_world.alice), "http": own_world.seed.http})
         urls = [own_server.url, second.url] * 8
         body = {"method": "task/create", "params": {"name": "once"}}
-        answers = await asyncio.gather(
-            *(there.call("POST", f"{url}/agents/{agent.id}/rpc", json=body) for url in urls)
-        )
+        answers = await asyncio.gather(*(there.call("POST", f"{url}/agents/{agent.id}/rpc", json=body) for url in urls))
     assert [answer.status_code for answer in answers] == [200] * 16
     assert len({answer.json()["result"]["id"] for answer in answers}) == 1
     assert len(await own_world.seed.fetch("SELECT 1 FROM tasks")) == 1
@@ -113,9 +113,7 @@ async def test_creating_again_overwrites_params_and_keeps_metadata(world: World,
     assert fake.calls[-1].params["params"] == {"b": 2}
 
 
-async def test_creating_again_resumes_what_was_interrupted_and_leaves_what_ended(
-    world: World, fake: FakeAgent
-) -> None:
+async def test_creating_again_resumes_what_was_interrupted_and_leaves_what_ended(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url, "async")
     task = await world.alice.make_task(agent, "name")
     await world.alice.post(f"/tasks/{task['id']}/interrupt")
@@ -133,8 +131,6 @@ async def test_who_may_not_use_the_agent_or_create_makes_nothing(world: World, f
     assert (await world.mallory.rpc(public, "task/create")).status_code == 404
     # A viewer of the tenant is not one of the agent's users; with `viewer` on it, he still may not create.
     assert (await world.viewer.rpc(public, "task/create")).status_code == 404
-    from remit.authz.model import Resource
-
     async with world.seed.database.transaction() as connection:
         await world.seed.grant(connection, Resource("agent", public.id), "viewer", world.viewer.subject)
     assert (await world.viewer.rpc(public, "task/create")).status_code == 403

@@ -1,5 +1,6 @@
 """How an agent process makes itself known, and what an agent's key reaches."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,7 +52,7 @@ async def test_enrolment_is_audited_without_the_secret(world: World) -> None:
     agent = await enroll(world, "audited")
     (row,) = await world.seed.fetch("SELECT action, detail FROM audit WHERE resource_id = $1", agent.id)
     assert row["action"] == "agent.enroll"
-    assert agent.key not in str(row)
+    assert agent.secret not in str(row)
 
 
 async def test_a_key_registers_its_own_agent_only(world: World) -> None:
@@ -75,7 +76,7 @@ async def test_without_a_key_enrolment_by_key_lets_nobody_in(world: World) -> No
 
 
 async def test_the_body_proves_nothing(world: World) -> None:
-    claims = {
+    claims: Json = {
         "principal_context": {"user_id": world.alice.id, "tenant_id": world.tenant_id, "account_id": world.tenant_id},
         "tenant_id": world.tenant_id,
         "agent_api_key": "x",
@@ -225,8 +226,6 @@ async def test_open_enrolment_gives_a_new_name_a_key_once(open_seed: Seeder) -> 
 
 
 async def test_open_enrolment_at_once_gives_one_key(open_seed: Seeder) -> None:
-    import asyncio
-
     await open_seed.make_tenant("only")
     process = nobody(open_seed)
     answers = await asyncio.gather(*(process.post("/agents/register", body("echo")) for _ in range(8)))

@@ -114,14 +114,15 @@ async def test_every_refusal_has_both_kinds_of_error(world: World, agent: AgentP
     await world.alice.share(task, world.viewer, "viewer")
     ended = await world.alice.make_task(agent)
     await world.alice.post(f"/tasks/{ended['id']}/complete")
+    this = {"task_id": task["id"]}
     for response, status, code in (
-        (await world.alice.rpc(agent, "task/cancel", {"task_id": task["id"]}, id=1), 400, -32602),
-        (await world.alice.rpc(agent, "event/send", {"task_id": task["id"]}, id=1), 400, -32602),
+        (await world.alice.rpc(agent, "task/cancel", this, id=1), 400, -32602),
+        (await world.alice.rpc(agent, "event/send", this, id=1), 400, -32602),
         (await world.alice.rpc(silent, "message/send", {"content": text("x")}, id=1), 400, -32602),
-        (await world.alice.rpc(agent, "message/send", {"task_id": ended["id"], "content": text("x")}, id=1), 400, -32602),
+        (await world.alice.send(agent, ended, id=1), 400, -32602),
         (await world.alice.rpc(agent, "task/cancel", {"task_id": new_id()}, id=1), 404, -32004),
         (await world.alice.rpc("no-such-agent", "task/create", id=1), 404, -32004),
-        (await world.viewer.rpc(agent, "message/send", {"task_id": task["id"], "content": text("x")}, id=1), 403, -32003),
+        (await world.viewer.rpc(agent, "message/send", {**this, "content": text("x")}, id=1), 403, -32003),
     ):
         check_refused(response, status, code, 1)
     assert fake.calls == []

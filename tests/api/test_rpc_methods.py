@@ -1,5 +1,7 @@
 """Each method, for agents that answer at once and for those that work on their own."""
 
+import asyncio
+
 import pytest
 from support.agent import AgentCall, FakeAgent, by_hand
 from support.graph import World, text
@@ -32,14 +34,14 @@ async def test_an_async_agent_is_told_of_a_new_task(world: World, fake: FakeAgen
 
 async def test_an_agent_gets_no_credential_of_its_caller(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url, "async")
-    sent = {"x-custom": "kept", "x-api-key": str(world.alice.key), "cookie": "a=b", "traceparent": "00-1-2-03"}
+    sent = {"x-custom": "kept", "x-api-key": world.alice.secret, "cookie": "a=b", "traceparent": "00-1-2-03"}
     body = {"method": "task/create", "params": {}}
     response = await world.alice.call("POST", f"/agents/{agent.id}/rpc", json=body, headers=sent)
     headers = fake.calls[0].headers
     assert (headers["x-custom"], headers["traceparent"]) == ("kept", "00-1-2-03")
     assert headers["x-request-id"] == response.headers["x-request-id"]
     assert headers.keys().isdisjoint({"authorization", "x-api-key", "cookie", "x-acting-user-api-key"})
-    assert world.alice.key not in str(headers) + str(fake.calls[0].params)
+    assert world.alice.secret not in str(headers) + str(fake.calls[0].params)
 
 
 async def test_an_event_is_stored_and_told(world: World, fake: FakeAgent) -> None:
@@ -146,8 +148,6 @@ async def test_calls_reach_the_agent_by_name_too(world: World, fake: FakeAgent) 
 async def test_an_agent_calls_back_while_the_server_waits_for_it(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url, "async")
     fake.handle = by_hand
-    import asyncio
-
     creating = asyncio.create_task(world.alice.make_task(agent))
     call = await fake.next_call()
     task_id = call.task_id

@@ -45,9 +45,7 @@ async def may(party: Party, task: Json) -> set[str]:
     ],
 )
 @pytest.mark.parametrize("kind", ["user", "service_account", "group"])
-async def test_a_role_gives_what_it_names(
-    world: World, task: Json, kind: str, role: str, expected: set[str]
-) -> None:
+async def test_a_role_gives_what_it_names(world: World, task: Json, kind: str, role: str, expected: set[str]) -> None:
     party = world.bot if kind == "service_account" else world.bob
     subject = await world.seed.make_group(world.tenant_id, "team", [world.bob]) if kind == "group" else party
     response = await world.alice.share(task, subject, role)
@@ -80,16 +78,17 @@ async def test_a_subject_is_named_by_external_id_or_id(world: World, task: Json)
 async def test_a_new_role_replaces_the_old_one(world: World, task: Json) -> None:
     await world.alice.share(task, world.bob, "editor")
     await world.alice.share(task, world.bob, "viewer")
-    relations = [r.relation for r in await world.seed.relationships_of("task", task["id"]) if r.subject.id == world.bob.id]
-    assert relations == ["viewer"]
+    relationships = await world.seed.relationships_of("task", task["id"])
+    assert [r.relation for r in relationships if r.subject.id == world.bob.id] == ["viewer"]
     history = await world.seed.fetch("SELECT actor FROM relationship_history WHERE resource_id = $1", task["id"])
     assert history == [{"actor": f"user:{world.alice.id}"}]
 
 
 async def test_who_is_not_of_the_tenant_cannot_be_shared_with(world: World, task: Json) -> None:
     foreign_group = await world.seed.make_group(world.mallory.tenant_id, "theirs", [])
+    path = f"/tasks/{task['id']}/access"
     answers = [
-        await world.alice.put(f"/tasks/{task['id']}/access", {"subject_type": kind, "subject_id": name, "role": "viewer"})
+        await world.alice.put(path, {"subject_type": kind, "subject_id": name, "role": "viewer"})
         for kind, name in (
             ("user", "unknown"),
             ("user", new_id()),
@@ -136,11 +135,19 @@ async def test_the_last_owner_stays(world: World, task: Json) -> None:
 async def test_two_owners_do_not_take_each_others_role_at_once(world: World, task: Json) -> None:
     path = f"/tasks/{task['id']}/access"
     await world.alice.share(task, world.bob, "owner")
-    answers = await asyncio.gather(
-        world.alice.delete(path, subject_type="user", subject_id="bob"),
-        world.bob.delete(path, subject_type="user", subject_id="alice"),
-    )
-    assert sorted(answer.status_code for answer in answers)[0] == 200
+    async with world.seed.database.transaction() as connection:
+        # Both get as far as they can without writing.
+        await connection.execute("LOCK TABLE relationships IN SHARE MODE")
+        taking = [
+            asyncio.create_task(party.delete(path, subject_type="user", subject_id=other.name))
+            for party, other in ((world.alice, world.bob), (world.bob, world.alice))
+        ]
+        await world.seed.wait_for_rows(
+            2,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    answers = await asyncio.gather(*taking)
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
     relationships = await world.seed.relationships_of("task", task["id"])
     assert len([r for r in relationships if r.relation == "owner"]) == 1
 

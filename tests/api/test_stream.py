@@ -69,9 +69,7 @@ async def task(world: World, fake: FakeAgent) -> Json:
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-async def test_a_stream_shows_messages_and_updates_until_the_task_ends(
-    world: World, task: Json, by_name: bool
-) -> None:
+async def test_a_stream_shows_messages_and_updates_until_the_task_ends(world: World, task: Json, by_name: bool) -> None:
     path = "/tasks/name/streamed/stream" if by_name else f"/tasks/{task['id']}/stream"
     async with open_stream(world.alice, path) as frames:
         headers = frames.response.headers

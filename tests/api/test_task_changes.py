@@ -21,7 +21,8 @@ async def test_metadata_is_replaced_and_params_are_merged(world: World, fake: Fa
     path = f"/tasks/{task['id']}"
     changed = (await world.alice.put(path, {"task_metadata": {"new": 2}, "merge_params": {"b": 2}})).json()
     assert (changed["task_metadata"], changed["params"]) == ({"new": 2}, {"a": 1, "b": 2})
-    for body in ({}, {"merge_params": {}}, {"task_metadata": None, "merge_params": None}):
+    changes_nothing: list[Json] = [{}, {"merge_params": {}}, {"task_metadata": None, "merge_params": None}]
+    for body in changes_nothing:
         same = (await world.alice.put("/tasks/name/named", body)).json()
         assert same == changed
     emptied = (await world.alice.put("/tasks/name/named", {"task_metadata": {}})).json()

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import json
 import logging
 import re
@@ -10,14 +11,12 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from support.agent import AgentCall, FakeAgent, delta
-from support.graph import Json, World, make_world, open_seeder, text
+from support.graph import World, make_world, open_seeder, text
 from support.server import Server, serve
 
 from remit.authz.model import Resource, Subject
 from remit.identity.secrets import make_secret
 from remit.telemetry.logging import configure_logging
-
-WAIT_SECONDS = 15
 
 
 @pytest.fixture(params=["json", "console"])
@@ -62,14 +61,14 @@ async def test_no_secret_is_logged(database: str, log: io.StringIO, fake: FakeAg
             assert [line async for line in lines][-1]["error"]
         await world.alice.get("/tasks", task_metadata='{"sesame-in-query": 1}')
         await world.alice.put(f"/tasks/{task['id']}", {"task_metadata": "sesame-in-bad-body"})
-        await world.alice.call("GET", "/me", headers={"x-api-key": str(world.bob.key)})
+        await world.alice.call("GET", "/me", headers={"x-api-key": world.bob.secret})
         await world.nobody.call("GET", "/me", headers={"authorization": f"Bearer {bad}"})
         await world.alice.get(f"/tasks/name/{bad}")
         broken = server.app.state.engine
         server.app.state.engine = None  # what nobody thought of
         assert (await world.alice.get("/me")).status_code == 500
         server.app.state.engine = broken
-        keys = [party.key for party in (world.alice, world.bob, world.root, world.bot, world.mallory, agent)]
+        keys = [party.secret for party in (world.alice, world.bob, world.root, world.bot, world.mallory, agent)]
     text_ = log.getvalue()
     assert "Traceback" in text_, "the log of a failure says where"
     assert text_.count("/tasks/{task_id}") >= 1
@@ -127,10 +126,6 @@ async def test_metrics_count_by_route_and_hold_no_ids(world: World, fake: FakeAg
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-7", metrics)
 
 
-async def audited(world: World) -> list[Json]:
-    return await world.seed.fetch("SELECT action, outcome FROM audit WHERE actor_id = $1", world.bob.id)
-
-
 async def test_the_audit_trail_goes_on_after_the_database_refused_it(
     own_server: Server, own_world: World, fake: FakeAgent
 ) -> None:
@@ -145,9 +140,7 @@ async def test_the_audit_trail_goes_on_after_the_database_refused_it(
     await asyncio.sleep(0.2)  # the entry is tried, and refused
     await own_world.seed.execute("DROP TRIGGER refuse ON audit")
     assert (await own_world.bob.post(f"/tasks/{task['id']}/cancel")).status_code == 403
-    async with asyncio.timeout(WAIT_SECONDS):
-        while len(rows := await audited(own_world)) < 2:
-            await asyncio.sleep(0.05)
+    rows = await own_world.seed.wait_for_rows(2, "SELECT action FROM audit WHERE actor_id = $1", own_world.bob.id)
     assert {row["action"] for row in rows} == {"task.delete", "task.cancel"}
 
 
@@ -172,9 +165,7 @@ async def test_live_updates_go_on_after_the_database_refused_one(own_server: Ser
         response = await own_world.alice.post("/messages", {"task_id": task["id"], "content": text(words)})
         assert response.status_code == 200
         await asyncio.sleep(0.2)  # each is a batch of its own
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not (rows := await own_world.seed.fetch("SELECT data FROM stream_entries")):
-            await asyncio.sleep(0.05)
+    rows = await own_world.seed.wait_for_rows(1, "SELECT data FROM stream_entries")
     assert [json.loads(row["data"])["content"]["content"] for row in rows] == ["taken"]
 
 
@@ -183,7 +174,7 @@ async def test_nesting_beyond_the_engines_limit_is_an_answer_and_no_allow(world:
     task = await world.alice.make_task(agent)
     groups = [await world.seed.make_group(world.tenant_id, f"g{n}", []) for n in range(60)]
     async with world.seed.database.transaction() as connection:
-        for outer, inner in zip(groups, groups[1:], strict=False):
+        for outer, inner in itertools.pairwise(groups):
             await world.seed.grant(
                 connection, Resource("group", outer.id), "member", Subject("group", inner.id, "member")
             )

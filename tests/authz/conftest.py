@@ -1,27 +1,25 @@
 """Fixtures of the engine's tests."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import asyncpg
 import pytest
+from support.databases import make_database
 
-from servers import running_server
+from remit.db.embedded import EmbeddedPostgres
 
 
 @pytest.fixture(scope="session")
-def database_directory() -> Iterator[Path]:
-    """A server with all tables; the directory is where its socket is."""
-    with running_server() as directory:
-        yield directory
+def authz_database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """One migrated database for all tests here, which undo what they do."""
+    with make_database(postgres, template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
-async def connection(database_directory: Path) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def connection(authz_database: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection whose work is undone after the test."""
-    connection = await asyncpg.connect(host=str(database_directory), user="postgres", database="postgres")
+    connection = await asyncpg.connect(authz_database)
     transaction = connection.transaction()
     await transaction.start()
     try:

@@ -5,8 +5,6 @@ limit, which takes longer than anybody waits, and the library cannot be interrup
 `scripts/get-spicedb`; a judge that is missing is an error, not a skipped test.
 """
 
-from __future__ import annotations
-
 import ctypes
 import multiprocessing
 import os
@@ -104,7 +102,7 @@ class Judge:
         patience: seconds after which a case counts as not answered.
     """
 
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = 1.0) -> None:
         if not LIBRARY.exists():
             raise RuntimeError(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
         self._patience = patience

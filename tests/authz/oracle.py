@@ -1,11 +1,11 @@
 """A naive evaluator over Python sets: slow, short, meant to be read and believed.
 
 It follows the words of the language: a relation holds its subjects, everyone where `*` is written, and the members of
-the sets written to it; a permission combines; an arrow looks at what a relation points at. Cycles are solved by
-repeating from nothing until nothing changes; where an exclusion makes that swing for ever, there is no answer.
+the sets written to it; a permission combines; an arrow looks at what a relation points at. Everything is derived
+from nothing until nothing is added. An exclusion needs to know what does not hold: the facts are derived again and
+again, with what cannot hold taken from the derivation before (the well-founded semantics of Van Gelder, Ross and
+Schlipf 1991). What depends on its own opposite has no answer.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -45,39 +45,51 @@ class Oracle:
         found = {fact.resource for fact in self.facts}
         return found | {Resource(f.subject.type, f.subject.id) for f in self.facts if f.subject.id != "*"}
 
-    def holders(self, subject: Subject, also: Iterable[Resource] = ()) -> set[Key]:
-        """Every (type, id, relation or permission) that the subject holds.
-
-        Raises:
-            NoAnswer: an exclusion depends on its own result.
-        """
+    def holders(self, subject: Subject, also: Iterable[Resource] = ()) -> tuple[set[Key], set[Key]]:
+        """What the subject holds certainly, and what it may hold: (type, id, relation or permission) each."""
         objects = self.objects() | set(also) | {Resource(subject.type, subject.id)}
+        certain: set[Key] = set()
+        while True:
+            possible = self._derive(subject, objects, certain)
+            following = self._derive(subject, objects, possible)
+            if following == certain:
+                return certain, possible
+            certain = following
+
+    def _derive(self, subject: Subject, objects: set[Resource], other: set[Key]) -> set[Key]:
+        """Everything that follows when an exclusion removes what `other` holds."""
         held: set[Key] = set()
-        seen: list[set[Key]] = []
         while True:
             following = {
                 (item.type, item.id, member.name)
                 for item in objects
                 if (definition := self.schema.get(item.type)) is not None
                 for member in definition.members
-                if self._member(subject, item, member, held)
+                if self._member(subject, item, member, held, other)
             }
             if following == held:
                 return held
-            if following in seen:
-                raise NoAnswer
-            seen.append(following)
             held = following
 
     def check(self, subject: Subject, name: str, resource: Resource) -> bool:
-        """Whether the subject holds the relation or permission on the resource."""
-        return (resource.type, resource.id, name) in self.holders(subject, [resource])
+        """Whether the subject holds the relation or permission on the resource.
 
-    def _member(self, subject: Subject, item: Resource, member: Relation | Permission, held: set[Key]) -> bool:
+        Raises:
+            NoAnswer: that depends on its own opposite.
+        """
+        certain, possible = self.holders(subject, [resource])
+        key = (resource.type, resource.id, name)
+        if key in possible and key not in certain:
+            raise NoAnswer
+        return key in certain
+
+    def _member(
+        self, subject: Subject, item: Resource, member: Relation | Permission, held: set[Key], other: set[Key]
+    ) -> bool:
         if (subject.type, subject.id, subject.relation) == (item.type, item.id, member.name):
             return True
         if isinstance(member, Permission):
-            return self._holds(subject, item, member.expression, held)
+            return self._holds(subject, item, member.expression, held, other)
         for fact in self._facts_of(item, member.name):
             target = fact.subject
             if target == subject or (target.type == subject.type and target.id == "*"):
@@ -89,7 +101,7 @@ class Oracle:
     def _facts_of(self, item: Resource, relation: str) -> list[Relationship]:
         return [fact for fact in self.facts if fact.resource == item and fact.relation == relation]
 
-    def _holds(self, subject: Subject, item: Resource, expression: Expression, held: set[Key]) -> bool:
+    def _holds(self, subject: Subject, item: Resource, expression: Expression, held: set[Key], other: set[Key]) -> bool:
         match expression:
             case Nil():
                 return False
@@ -102,8 +114,9 @@ class Oracle:
                 answers = [(target.type, target.id, name) in held for target in targets]
                 return all(answers) and bool(answers) if every else any(answers)
             case Union(parts):
-                return any(self._holds(subject, item, part, held) for part in parts)
+                return any(self._holds(subject, item, part, held, other) for part in parts)
             case Intersection(parts):
-                return all(self._holds(subject, item, part, held) for part in parts)
+                return all(self._holds(subject, item, part, held, other) for part in parts)
             case Exclusion(base, removed):
-                return self._holds(subject, item, base, held) and not self._holds(subject, item, removed, held)
+                kept = self._holds(subject, item, base, held, other)
+                return kept and not self._holds(subject, item, removed, other, held)

@@ -1,7 +1,5 @@
 """SpiceDB's own validation files hold, and lookups agree with checks on them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import asyncpg
@@ -20,7 +18,7 @@ def test_the_files_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-async def test_conformance(path: Path, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def test_conformance(path: Path, connection: asyncpg.Connection) -> None:
     case = read_validation_file(path.read_text())
     engine = await PostgresEngine.load(connection, case.schema, "test")
     await engine.write(connection, touch=case.relationships)

@@ -1,7 +1,5 @@
 """The shipped schema, asked through the engine the way routes ask it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -28,7 +26,7 @@ def subject(resource: Resource, relation: str | None = None) -> Subject:
 class World:
     """A tenant with an admin, a member, an outsider, an agent of the member and a task of the member."""
 
-    connection: asyncpg.Connection[asyncpg.Record]
+    connection: asyncpg.Connection
     engine: PostgresEngine
     tenant: Resource
     admin: Resource
@@ -69,7 +67,7 @@ class World:
 
 
 @pytest.fixture
-async def world(connection: asyncpg.Connection[asyncpg.Record]) -> World:
+async def world(connection: asyncpg.Connection) -> World:
     engine = await PostgresEngine.load(connection, SCHEMA, "remit")
     tenant, agent = new("tenant"), new("agent")
     admin, member, outsider = new("user"), new("user"), new("user")

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n"
-    b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
 )
 LAST_CHUNK = b"0\r\n\r\n"
 WAIT_SECONDS = 30

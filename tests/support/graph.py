@@ -1,5 +1,6 @@
 """Tenants, people, groups and agents, made through the product's own functions, and their calls over HTTP."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,8 @@ from remit.settings import Settings
 
 Kind = Literal["user", "service_account", "agent"]
 Json = dict[str, Any]
+
+WAIT_SECONDS = 20
 
 
 def text(content: str, author: str = "user") -> Json:
@@ -41,6 +44,11 @@ class Party:
     @property
     def subject(self) -> Subject:
         return Subject(self.kind, self.id)
+
+    @property
+    def secret(self) -> str:
+        assert self.key is not None, "nobody has no key"
+        return self.key
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,8 +85,8 @@ class Party:
         task: Json = answer["result"]
         return task
 
-    async def send(self, agent: "AgentParty", task: Json, said: str = "hi", **params: Any) -> httpx.Response:
-        return await self.rpc(agent, "message/send", {"task_id": task["id"], "content": text(said), **params})
+    async def send(self, agent: "AgentParty", task: Json, said: str = "hi", **envelope: Any) -> httpx.Response:
+        return await self.rpc(agent, "message/send", {"task_id": task["id"], "content": text(said)}, **envelope)
 
     @asynccontextmanager
     async def stream_send(self, agent: "AgentParty", task: Json, said: str = "hi") -> AsyncIterator["Lines"]:
@@ -88,9 +96,7 @@ class Party:
             "method": "message/send",
             "params": {"task_id": task["id"], "content": text(said), "stream": True},
         }
-        async with self.http.stream(
-            "POST", f"/agents/{agent.id}/rpc", json=body, headers=self.headers
-        ) as response:
+        async with self.http.stream("POST", f"/agents/{agent.id}/rpc", json=body, headers=self.headers) as response:
             yield Lines(response)
 
     async def share(self, task: Json, subject: "Party | Group", role: str, **more: Any) -> httpx.Response:
@@ -205,6 +211,15 @@ class Seeder:
     async def fetch(self, statement: str, *values: Any) -> list[Json]:
         async with self.database.connection() as connection:
             return [dict(row) for row in await connection.fetch(statement, *values)]
+
+    async def wait_for_rows(self, count: int, statement: str, *values: Any) -> list[Json]:
+        """The rows of a query once there are so many: for what is written just after an answer."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                rows = await self.fetch(statement, *values)
+                if len(rows) >= count:
+                    return rows
+                await asyncio.sleep(0.02)
 
     async def execute(self, statement: str, *values: Any) -> None:
         async with self.database.connection() as connection:

@@ -100,6 +100,13 @@ async def answer_without_end(connection: Connection) -> None:
         await asyncio.sleep(0)
 
 
+async def dribble(connection: Connection) -> None:
+    await connection.send_head()
+    while not connection.reader.at_eof():
+        await connection.send_chunk(" ")
+        await asyncio.sleep(0.005)
+
+
 async def redirect(connection: Connection) -> None:
     await connection.send_answer("", "307 Temporary Redirect", location="/good/api")
 
@@ -138,6 +145,7 @@ FAULTS: dict[str, Fault] = {
         answer_no_rpc,
         answer_another_request,
         answer_without_end,
+        dribble,
         redirect,
         answer_500,
         answer_compressed,

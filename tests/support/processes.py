@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -43,7 +44,7 @@ class ServerProcess:
         self.process.wait()
 
 
-def wait_until_answering(url: str, process: subprocess.Popen[bytes], seconds: float = START_SECONDS) -> None:
+def wait_until_answering(url: str, process: subprocess.Popen[Any], seconds: float = START_SECONDS) -> None:
     """Return when a GET of `url` is answered 200.
 
     Raises:

@@ -9,7 +9,7 @@ from remit.authz.load import load_engine
 from remit.authz.model import Subject
 from remit.db.pool import Database
 from remit.identity.api_keys import insert_key
-from remit.identity.subjects import create_subject
+from remit.identity.subjects import TenantRole, create_subject
 from remit.identity.tenants import create_tenant
 from remit.settings import Settings
 
@@ -35,7 +35,7 @@ async def make_world(dsn: str, agents: Sequence[str] = ("echo",)) -> World:
             for tenant, people in (("acme", ("alice", "bob")), ("globex", ("mallory",))):
                 tenant_id = await create_tenant(connection, tenant)
                 for name in people:
-                    role = "admin" if name == "mallory" else "member"
+                    role: TenantRole = "admin" if name == "mallory" else "member"
                     id = await create_subject(connection, engine, tenant_id, "user", name, role=role)
                     keys[name] = (await insert_key(connection, tenant_id=tenant_id, holder=Subject("user", id))).secret
                 for name in agents if tenant == "acme" else ():

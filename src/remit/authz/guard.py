@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 
 from remit.audit import AuditEntry, AuditTrail
 from remit.authz.engine import Engine
+from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
 from remit.db.params import Params
 from remit.db.pool import Connection, Database
@@ -168,11 +169,12 @@ async def probe(
         f"{own} AND ({readable}) AS guard_readable, ({on_tenant}) AS guard_tenant "
         f"FROM {kind.table} t WHERE {match} AND {kind.alive}"
     )
-    if connection is not None:
-        row = await connection.fetchrow(statement, *params.values)
-    else:
-        async with caller.database.connection() as free:
-            row = await free.fetchrow(statement, *params.values)
+    with translate_database_errors():
+        if connection is not None:
+            row = await connection.fetchrow(statement, *params.values)
+        else:
+            async with caller.database.connection() as free:
+                row = await free.fetchrow(statement, *params.values)
     if row is None:
         caller.note(kind.type, permission, "absent")
         return Verdict(None, False, False, False, False)
@@ -288,8 +290,9 @@ async def list_visible(
         before_sql=params.add(page.before, "uuid") if page.before else None,
         limit=page.rows_needed,
     )
-    async with caller.database.connection() as connection:
-        rows = await connection.fetch(statement, *params.values)
+    with translate_database_errors():
+        async with caller.database.connection() as connection:
+            rows = await connection.fetch(statement, *params.values)
     caller.note(kind.type, "read", "listed")
     return list(rows)[page.skip :]
 

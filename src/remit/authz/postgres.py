@@ -201,8 +201,10 @@ class PostgresEngine:
         values: dict[str, tuple[object, str]] = {CALLER: (caller, "uuid"), "@LIMIT@": (limit, "int")}
         page = _fill(text, params, {**values, "@CURSOR@": (cursor, "uuid")}, {})
         type_code = params.add(self._loaded.codes.types[resource_type], "smallint")
+        # The caller can be a resource itself, and its id need not be part of any relationship.
+        own = f"CASE WHEN page.id = {params.add(caller, 'uuid')} THEN {params.add(subject.id, 'text')} END"
         sql = (
-            f"SELECT coalesce(i.text, page.id::text) FROM ({page}) page"
+            f"SELECT coalesce(i.text, {own}, page.id::text) FROM ({page}) page"
             f" LEFT JOIN authz_ids i ON i.type = {type_code} AND i.id = page.id ORDER BY page.id"
         )
         with translate_database_errors():

@@ -9,6 +9,7 @@ from remit.cli.output import show, show_list, show_secret, show_time
 
 agents_commands = typer.Typer(help="Agents of a tenant.")
 
+LONGEST_NAME = 128
 Name = Annotated[str, typer.Argument(help="The agent's name: lower-case letters, digits and hyphens.")]
 
 
@@ -39,10 +40,18 @@ def enroll(
         from remit.identity.operator import operator_entry
         from remit.identity.tenants import find_tenant
 
-        if not re.fullmatch(AGENT_NAME, name):
-            fail(f"'{name}' is not a name for an agent: use lower-case letters, digits and hyphens")
+        if not re.fullmatch(AGENT_NAME, name) or len(name) > LONGEST_NAME:
+            fail(
+                f"'{name}' is not a name for an agent: "
+                f"use lower-case letters, digits and hyphens, {LONGEST_NAME} at most"
+            )
         of = await find_tenant(session.connection, tenant, enabled=True)
         subject = await find_member(session.connection, of.id, "user", owner) if owner else None
+        if (subject is not None or private) and await _find_agent(session, of.id, name) is not None:
+            fail(
+                f"the tenant has the agent '{name}' already, and --owner and --private are for a new one: leave them "
+                "out for another key, and change who may with `remit authz grant` and `revoke`"
+            )
         enrolled = await enroll_agent(
             session.connection,
             session.engine,
@@ -113,14 +122,19 @@ def delete(name: Name, tenant: OfTenant, as_json: AsJson = False, data_dir: Data
         from remit.identity.tenants import find_tenant
 
         of = await find_tenant(session.connection, tenant)
-        agent_id = await session.connection.fetchval(
-            "SELECT id FROM agents WHERE tenant_id = $1 AND name = $2 AND status <> 'Deleted'", of.id, name
-        )
+        agent_id = await _find_agent(session, of.id, name)
         if agent_id is None:
             fail(f"the tenant has no agent '{name}'; `remit agents list --tenant {tenant}` shows those there are")
         entry = operator_entry(of.id, "agent.delete", Resource("agent", agent_id), {"name": name})
         await end_agent(session.connection, session.engine, agent_id, entry=entry, actor=operator_name())
-        return str(agent_id)
+        return agent_id
 
     agent_id = administer(data_dir, work)
     show(as_json, {"id": agent_id, "name": name}, f"Deleted the agent {name} ({agent_id}).")
+
+
+async def _find_agent(session: Session, tenant_id: str, name: str) -> str | None:
+    found: str | None = await session.connection.fetchval(
+        "SELECT id FROM agents WHERE tenant_id = $1 AND name = $2 AND status <> 'Deleted'", tenant_id, name
+    )
+    return found

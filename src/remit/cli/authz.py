@@ -1,11 +1,15 @@
 """`remit authz`: questions to the relationship graph, and relationships written by hand."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from remit.cli.context import AsJson, DataDir, Session, administer, fail
 from remit.cli.output import print_note, show, show_list, show_time
+
+if TYPE_CHECKING:
+    from remit.authz.model import Relationship
+    from remit.cli.names import Standing
 
 authz_commands = typer.Typer(help="The relationship graph: who may, and why.")
 
@@ -39,17 +43,23 @@ def check(
     $ remit authz check agent:echo execute user:alice --tenant acme
     """
 
-    async def work(session: Session) -> bool:
-        from remit.cli.names import find_any_subject, find_resource
+    async def work(session: Session) -> tuple[bool, str | None]:
+        from remit.cli.names import find_any_subject, find_resource, find_standing
 
         tenant_id = await _tenant_id(session, tenant)
         asked = await find_resource(session.connection, tenant_id, resource)
         asker = await find_any_subject(session.connection, tenant_id, subject)
-        return await session.engine.check(session.connection, asker, permission, asked)
+        allowed = await session.engine.check(session.connection, asker, permission, asked)
+        standing = await find_standing(session.connection, asker.type, asker.id)
+        if allowed and standing is not None and not standing.usable:
+            return False, f"{subject} or its tenant is disabled or deleted; the graph alone would allow it"
+        return allowed, None
 
-    allowed = administer(data_dir, work)
-    value = {"resource": resource, "permission": permission, "subject": subject, "allowed": allowed}
+    allowed, reason = administer(data_dir, work)
+    value = {"resource": resource, "permission": permission, "subject": subject, "allowed": allowed, "reason": reason}
     show(as_json, value, "allowed" if allowed else "denied")
+    if reason and not as_json:
+        print_note(reason)
     if not allowed:
         raise typer.Exit(NOT_ALLOWED)
 
@@ -104,39 +114,59 @@ def _write(
     grants: bool,
     cross: bool,
 ) -> None:
-    async def work(session: Session) -> tuple[str, str]:
+    async def work(session: Session) -> tuple[str, str, bool]:
         from remit.authz.model import Relationship
-        from remit.cli.names import find_any_subject, find_resource, find_tenant_of
+        from remit.cli.names import find_any_subject, find_resource, find_standing
         from remit.identity.operator import operator_name, record_change
 
         tenant_id = await _tenant_id(session, tenant)
         written = await find_resource(session.connection, tenant_id, resource)
         holder = await find_any_subject(session.connection, tenant_id, subject)
-        home = await find_tenant_of(session.connection, written.type, written.id)
-        other = await find_tenant_of(session.connection, holder.type, holder.id)
-        if home != other and not cross:
-            fail(
-                "the resource and the subject are of different tenants, or one of them does not exist; "
-                "--allow-cross-tenant writes it all the same, to rehearse a leak"
-            )
         fact = Relationship(written, relation, holder)
+        home = await find_standing(session.connection, written.type, written.id)
+        other = await find_standing(session.connection, holder.type, holder.id)
+        crosses = False
+        if grants:
+            crosses = await _check_grant(session, fact, home, other, cross=cross)
+        elif str(fact) not in [str(known) for known in await session.engine.read(session.connection, written)]:
+            fail(f"{fact} is not written; `remit authz list {resource}` shows what is")
         token = await session.engine.write(
             session.connection,
             touch=[fact] if grants else [],
             delete=[] if grants else [fact],
             actor=operator_name(),
         )
-        owner = home or other
-        if owner is not None:
+        standing = home or other
+        if standing is not None:
             action = "authz.grant" if grants else "authz.revoke"
-            await record_change(session.connection, owner, action, written, {"relationship": str(fact)})
-        if home != other and grants:
-            print_note("warning: this relationship crosses tenants; the tenant's gate is what keeps it from granting.")
-        return str(fact), token
+            await record_change(session.connection, standing.tenant_id, action, written, {"relationship": str(fact)})
+        return str(fact), token, crosses
 
-    fact, token = administer(data_dir, work)
+    fact, token, crosses = administer(data_dir, work)
+    if crosses:
+        print_note("warning: this relationship crosses tenants; the tenant's gate is what keeps it from granting.")
     verb = "Wrote" if grants else "Removed"
     show(as_json, {"relationship": fact, "granted": grants, "zedtoken": token}, f"{verb} {fact}.")
+
+
+async def _check_grant(
+    session: Session, fact: "Relationship", home: "Standing | None", other: "Standing | None", *, cross: bool
+) -> bool:
+    """Refuse what must not be written; return whether it crosses tenants."""
+    for side, standing in ((str(fact.resource), home), (str(fact.subject), other)):
+        if standing is not None and not standing.usable:
+            fail(f"{side} or its tenant is disabled or deleted; nothing is granted on it or to it")
+    crosses = home is None or other is None or home.tenant_id != other.tenant_id
+    if crosses and not cross:
+        fail(
+            "the resource and the subject are of different tenants, or one of them does not exist; "
+            "--allow-cross-tenant writes it all the same, to rehearse a leak"
+        )
+    if fact.resource.type == "group" and home is not None:
+        from remit.identity.groups import prepare_join
+
+        await prepare_join(session.connection, session.engine, home.tenant_id, fact.resource.id, fact.subject)
+    return crosses
 
 
 @authz_commands.command("list")

@@ -39,14 +39,15 @@ def configured(**overrides: Any) -> "Settings":
 
     from remit.settings import Settings
 
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if "data_dir" in given:
+        given["database_url"] = None  # the data directory that was asked for, not the environment's server
     try:
-        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
         problems = (f"{setting_variable(*problem['loc'])}: {problem['msg']}" for problem in error.errors())
         fail("a setting does not fit: " + "; ".join(problems))
     if settings.database_url is not None:
-        if overrides.get("data_dir") is not None:
-            fail("--data-dir is not used while REMIT_DATABASE_URL names a server: leave out one of them")
         _check_url(settings.database_url.get_secret_value())
     return settings
 

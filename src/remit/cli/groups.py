@@ -154,8 +154,8 @@ def _change_member(
         from remit.identity import groups
         from remit.identity.tenants import find_tenant
 
-        owner = await find_tenant(session.connection, tenant, enabled=True)
-        subject = await find_member(session.connection, owner.id, kind, member)
+        owner = await find_tenant(session.connection, tenant, enabled=joins)
+        subject = await find_member(session.connection, owner.id, kind, member, disabled=not joins)
         change = groups.add_member if joins else groups.remove_member
         await change(session.connection, session.engine, owner.id, name, subject)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from remit.authz.model import Resource, Subject
@@ -9,24 +10,54 @@ from remit.authz.sharing import SubjectType, find_subject
 from remit.cli.context import fail
 from remit.db.pool import Connection
 
-_OBJECT = re.compile(r"(?P<type>[a-z_]+):(?P<id>[^#@]+)(?:#(?P<relation>[a-z_]+))?")
+_OBJECT = re.compile(r"(?P<type>[a-z][a-z0-9_]*):(?P<id>[^#]+)(?:#(?P<relation>[a-z][a-z0-9_]*))?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TABLES = {
-    "user": "subjects t WHERE t.kind = 'user' AND t.external_id",
-    "service_account": "subjects t WHERE t.kind = 'service_account' AND t.external_id",
-    "group": "groups t WHERE t.name",
-    "agent": "agents t WHERE t.status <> 'Deleted' AND t.name",
-    "task": "tasks t WHERE t.status <> 'DELETED' AND t.name",
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where the things of a type are: SQL over the table `t` and its tenant `n`."""
+
+    table: str
+    name: str
+    usable: str
+    which: str = "TRUE"
+    tenant: str = "t.tenant_id"
+
+
+_ENABLED = "t.disabled_at IS NULL"
+_ROWS = {
+    "user": _Rows("subjects", "t.external_id", _ENABLED, "t.kind = 'user'"),
+    "service_account": _Rows("subjects", "t.external_id", _ENABLED, "t.kind = 'service_account'"),
+    "group": _Rows("groups", "t.name", _ENABLED),
+    "agent": _Rows("agents", "t.name", "t.status <> 'Deleted'"),
+    "task": _Rows("tasks", "t.name", "t.status <> 'DELETED'"),
+    "tenant": _Rows("tenants", "t.name", _ENABLED, tenant="t.id"),
 }
 
 
-async def find_member(connection: Connection, tenant_id: str, kind: str, name: str) -> Subject:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How something that the graph names stands in the tables.
+
+    Attributes:
+        tenant_id: the tenant it belongs to.
+        usable: neither it nor its tenant is disabled or deleted.
+    """
+
+    tenant_id: str
+    usable: bool
+
+
+async def find_member(
+    connection: Connection, tenant_id: str, kind: str, name: str, *, disabled: bool = False
+) -> Subject:
     """A user, service account or group of a tenant, as a subject; a group stands for its members.
 
     Raises:
-        Invalid: the tenant has none of that name, or it is disabled.
+        Invalid: the tenant has none of that name, or it is disabled where `disabled` does not allow that.
     """
-    return await find_subject(connection, tenant_id, cast("SubjectType", kind), name, field=kind)
+    return await find_subject(connection, tenant_id, cast("SubjectType", kind), name, field=kind, disabled=disabled)
 
 
 async def name_subjects(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
@@ -69,30 +100,36 @@ def _split(text: str) -> tuple[str, str, str | None]:
 
 
 async def _find_id(connection: Connection, tenant_id: str | None, type: str, id: str) -> str:
-    if id == "*" or _UUID.fullmatch(id):
+    rows = _ROWS.get(type)
+    if rows is None or id == "*":
         return id
-    if type == "tenant":
-        found: str | None = await connection.fetchval("SELECT id FROM tenants WHERE name = $1", id)
-    elif type not in _TABLES:
+    is_uuid = _UUID.fullmatch(id) is not None
+    if is_uuid and (tenant_id is None or await find_standing(connection, type, id) is not None):
         return id
-    elif tenant_id is None:
+    if tenant_id is None and type != "tenant":
         fail(f"'{type}:{id}' is a name: say whose with --tenant, or use the id")
-    else:
-        found = await connection.fetchval(f"SELECT t.id FROM {_TABLES[type]} = $1 AND t.tenant_id = $2", id, tenant_id)
-    if found is None:
+    # The name of what was deleted is free again; that of what was disabled is not.
+    found: str | None = await connection.fetchval(
+        f"SELECT t.id FROM {rows.table} t WHERE {rows.which} AND {rows.name} = $1 "
+        f"AND ($2::uuid IS NULL OR {rows.tenant} = $2) AND ({rows.usable} OR NOT $3) "
+        f"ORDER BY {rows.usable} DESC LIMIT 1",
+        id,
+        None if type == "tenant" else tenant_id,
+        type in ("agent", "task"),
+    )
+    if found is None and not is_uuid:
         fail(f"there is no {type.replace('_', ' ')} '{id}'" + (" in this tenant" if type != "tenant" else ""))
-    return found
+    return found or id
 
 
-async def find_tenant_of(connection: Connection, type: str, id: str) -> str | None:
-    """The tenant that a resource or a subject belongs to, None if there is no such thing."""
-    if not _UUID.fullmatch(id):
+async def find_standing(connection: Connection, type: str, id: str) -> Standing | None:
+    """How a resource or a subject stands, None if no table has it."""
+    rows = _ROWS.get(type)
+    if rows is None or not _UUID.fullmatch(id):
         return None
-    if type == "tenant":
-        statement = "SELECT id FROM tenants WHERE id = $1"
-    elif type in _TABLES:
-        statement = f"SELECT tenant_id FROM {_TABLES[type].split()[0]} WHERE id = $1"
-    else:
-        return None
-    found: str | None = await connection.fetchval(statement, id)
-    return found
+    row = await connection.fetchrow(
+        f"SELECT n.id AS tenant_id, {rows.usable} AND n.disabled_at IS NULL AS usable FROM {rows.table} t "
+        f"JOIN tenants n ON n.id = {rows.tenant} WHERE {rows.which} AND t.id = $1",
+        id,
+    )
+    return Standing(**row) if row else None

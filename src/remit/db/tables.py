@@ -241,7 +241,91 @@ agent_task_trackers = Table(
     Column("last_processed_event_id", UUID),
     _at("created_at"),
     _at("updated_at"),
+    # The event's number beside its id: a cursor goes forward only, even when the event itself is gone.
+    Column("last_processed_sequence_id", BigInteger),
     UniqueConstraint("task_id", "agent_id"),
+)
+
+spans = Table(
+    "spans",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("id", Text, primary_key=True),  # the writer's choice, so it is unique in the tenant only
+    Column("trace_id", Text, nullable=False),
+    Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE")),
+    Column("parent_id", Text),
+    Column("name", Text, nullable=False),
+    Column("start_time", DateTime(timezone=True), nullable=False),
+    _at("end_time", nullable=True),
+    Column("input", JSONB),
+    Column("output", JSONB),
+    Column("data", JSONB),
+    Column("author_subject_id", UUID),
+    Column("author_agent_id", UUID),
+    _at("created_at"),
+    CheckConstraint("num_nonnulls(author_subject_id, author_agent_id) = 1", name="one_author"),
+    Index(
+        "ix_spans_task_id_start_time_id",
+        "task_id",
+        text("start_time DESC"),
+        text("id DESC"),
+        postgresql_where=text("task_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_spans_tenant_id_trace_id_start_time_id", "tenant_id", "trace_id", text("start_time DESC"), text("id DESC")
+    ),
+)
+
+
+def _task_key() -> Column[object]:
+    return Column("task_id", UUID, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+
+
+def _key(name: str) -> Column[object]:
+    """A name that LangGraph gives. Compared as bytes: its ids grow in that order, whatever the database's language."""
+    return Column(name, Text(collation="C"), primary_key=True)
+
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _tenant(),
+    _task_key(),
+    _key("checkpoint_ns"),
+    _key("checkpoint_id"),
+    Column("parent_checkpoint_id", Text),
+    Column("checkpoint", JSONB, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    _at("created_at"),
+)
+
+# A channel's value in one version: several checkpoints share it.
+checkpoint_blobs = Table(
+    "checkpoint_blobs",
+    metadata,
+    _tenant(),
+    _task_key(),
+    _key("checkpoint_ns"),
+    _key("channel"),
+    _key("version"),
+    Column("type", Text, nullable=False),
+    Column("blob", BYTEA),
+)
+
+# `write_task_id` is LangGraph's own: the step that wrote, not a task of the server.
+checkpoint_writes = Table(
+    "checkpoint_writes",
+    metadata,
+    _tenant(),
+    _task_key(),
+    _key("checkpoint_ns"),
+    _key("checkpoint_id"),
+    _key("write_task_id"),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("type", Text),
+    Column("blob", BYTEA, nullable=False),
+    Column("task_path", Text, nullable=False),
 )
 
 api_keys = Table(

@@ -119,10 +119,7 @@ async def add_member(connection: Connection, engine: Engine, tenant_id: str, nam
         NotFound, Conflict: there is no such group, or it is disabled.
         Invalid: a group would be inside itself.
     """
-    await _lock_groups(connection, tenant_id)
-    group = await find_group(connection, tenant_id, name, enabled=True)
-    if member.type == "group" and await _is_inside(connection, engine, group.id, member.id):
-        raise Invalid([("group", f"'{group.name}' is inside the group that would join it, directly or through others")])
+    group = await prepare_join(connection, engine, tenant_id, name, member)
     if member in await list_members(connection, engine, group.id):
         return False
     resource = Resource("group", group.id)
@@ -130,6 +127,19 @@ async def add_member(connection: Connection, engine: Engine, tenant_id: str, nam
     detail: dict[str, object] = {"name": group.name, "member": str(member)}
     await record_change(connection, tenant_id, "group.join", resource, detail)
     return True
+
+
+async def prepare_join(connection: Connection, engine: Engine, tenant_id: str, name: str, member: Subject) -> Group:
+    """The group, if a member may be written to it; until the end of the transaction nothing can change that.
+
+    Raises:
+        NotFound, Conflict, Invalid: as `add_member`.
+    """
+    await _lock_groups(connection, tenant_id)
+    group = await find_group(connection, tenant_id, name, enabled=True)
+    if member.type == "group" and await _is_inside(connection, engine, group.id, member.id):
+        raise Invalid([("group", f"'{group.name}' is inside the group that would join it, directly or through others")])
+    return group
 
 
 async def remove_member(connection: Connection, engine: Engine, tenant_id: str, name: str, member: Subject) -> None:

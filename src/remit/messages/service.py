@@ -45,6 +45,8 @@ INSERT INTO messages (id, tenant_id, task_id, content, streaming_status, interru
                       author_agent_id, created_at, updated_at)
 SELECT $1, t.tenant_id, t.id, $3, $4, $5, $6, $7, coalesce($8, clock_timestamp()), coalesce($8, clock_timestamp())
   FROM tasks t WHERE t.id = $2 AND t.status <> 'DELETED'
+ON CONFLICT (id) DO UPDATE SET content = excluded.content, streaming_status = excluded.streaming_status,
+  interrupted = excluded.interrupted, updated_at = excluded.updated_at
 RETURNING {COLUMNS}
 """
 
@@ -54,6 +56,7 @@ async def insert_message(
     task_id: str,
     content: TaskMessageContent,
     *,
+    id: str | None = None,
     author: Principal | None,
     agent_id: str | None = None,
     streaming_status: StreamingStatus | None = "DONE",
@@ -66,6 +69,7 @@ async def insert_message(
         connection: with or without a transaction.
         task_id: the task; authorized by the caller of this function.
         content: what it says.
+        id: an id of the server's own, for a message that may have been stored already; it is replaced then.
         author: the principal that wrote it, recorded whatever `content.author` claims.
         agent_id: the agent that it was received from, when no principal wrote it.
         streaming_status: whether more will come.
@@ -78,7 +82,7 @@ async def insert_message(
     is_subject = author is not None and author.kind != "agent"
     row = await connection.fetchrow(
         _INSERT,
-        new_id(),
+        id or new_id(),
         task_id,
         content.model_dump(mode="json"),
         streaming_status,

@@ -28,7 +28,7 @@ def run_script(script: str) -> None:
 
 def refuse_if_any(table: str, condition: str, reason: str) -> None:
     """Raise MigrationError if a row of the table meets the condition: undoing the revision would lose data."""
-    if _exists(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})"):  # noqa: S608 - both come from revisions
+    if _exists(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})"):
         raise MigrationError(f"{table}: {reason}; restore a dump taken before the upgrade instead")
 
 

@@ -63,6 +63,7 @@ class RpcRoute(GuardedRoute):
     """A route whose refusals are JSON-RPC errors as well, those among them that come before the call is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI, with what it raises answered in both protocols."""
         handle = super().get_route_handler()
 
         async def handle_rpc(request: Request) -> Response:
@@ -144,6 +145,7 @@ class AnswerStream(StreamingResponse):
         super().__init__(self._lines, media_type="application/x-ndjson", headers={"cache-control": "no-cache"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -9,7 +9,8 @@ import orjson
 from remit.content import TaskMessageUpdate
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, BadRequest, RemitError, TaskBusy, Unavailable
-from remit.messages.service import TaskMessage, change_message, insert_message, publish_message
+from remit.ids import new_id
+from remit.messages.service import TaskMessage, insert_message, publish_message
 from remit.rpc.answers import AgentError
 from remit.rpc.call import (
     CallContext,
@@ -86,6 +87,7 @@ class SendTurn:
         self._params = params
         self._fold = Fold()
         self._stored: dict[int | None, TaskMessage] = {}
+        self._ids: dict[int | None, str] = {}
         self._begun = False
 
     def _updates(self) -> AsyncGenerator[TaskMessageUpdate, None]:
@@ -138,6 +140,7 @@ class SendTurn:
                     connection,
                     self._task.id,
                     folded.content,
+                    id=self._id_of(folded.index),
                     author=None,
                     agent_id=self._agent["id"],
                     interrupted=not folded.complete,
@@ -194,38 +197,37 @@ class SendTurn:
         return None
 
     async def _store(self, step: CreateMessage | StoreMessage) -> None:
+        done = isinstance(step, StoreMessage) or step.done
         async with self._context.caller.database.connection() as connection:
-            if isinstance(step, CreateMessage):
-                self._stored[step.index] = await insert_message(
-                    connection,
-                    self._task.id,
-                    step.content,
-                    author=None,
-                    agent_id=self._agent["id"],
-                    streaming_status="DONE" if step.done else "IN_PROGRESS",
-                )
-            else:
-                self._stored[step.index] = await change_message(
-                    connection,
-                    self._task.id,
-                    self._stored[step.index].id,
-                    step.content,
-                    streaming_status="DONE",
-                )
+            self._stored[step.index] = await insert_message(
+                connection,
+                self._task.id,
+                step.content,
+                id=self._id_of(step.index),
+                author=None,
+                agent_id=self._agent["id"],
+                streaming_status="DONE" if done else "IN_PROGRESS",
+            )
+
+    def _id_of(self, index: int | None) -> str:
+        # Known before the row is written: a store that was cut off is repeated under the same id, not doubled.
+        return self._ids.setdefault(index, new_id())
 
     async def _mark_interrupted(self) -> None:
-        """Store what came of the messages that broke off, and mark them."""
+        """Store what came and is not stored yet, and mark the messages that broke off."""
         for folded in self._fold.messages():
-            if folded.complete or folded.index not in self._stored:
+            stored = self._stored.get(folded.index)
+            if stored is not None and stored.streaming_status == "DONE":
                 continue
             async with self._context.caller.database.connection() as connection:
-                message = await change_message(
+                message = await insert_message(
                     connection,
                     self._task.id,
-                    self._stored[folded.index].id,
                     folded.content,
-                    streaming_status="DONE",
-                    interrupted=True,
+                    id=self._id_of(folded.index),
+                    author=None,
+                    agent_id=self._agent["id"],
+                    interrupted=not folded.complete,
                 )
             publish_message(self._context.hub, message, ("full", "done"))
 

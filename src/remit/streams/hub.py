@@ -96,8 +96,8 @@ class StreamHub:
                 self._has_waiting.clear()
                 try:
                     await self.flush()
-                except (Unavailable, *UNREACHABLE) as error:
-                    log.warning("live updates lost: the database cannot be reached", cause=type(error).__name__)
+                except (Unavailable, asyncpg.PostgresError, *UNREACHABLE) as error:
+                    log.warning("live updates lost: the database did not take them", cause=repr(error))
         finally:
             with contextlib.suppress(Unavailable, *UNREACHABLE):
                 await asyncio.shield(self.flush())
@@ -107,7 +107,7 @@ class StreamHub:
         while True:
             try:
                 connection = await asyncpg.connect(self._dsn, timeout=5)
-            except (TimeoutError, *UNREACHABLE):
+            except (TimeoutError, asyncpg.PostgresError, *UNREACHABLE):
                 await asyncio.sleep(0.5)
                 continue
             lost = asyncio.Event()
@@ -116,8 +116,8 @@ class StreamHub:
                 await connection.add_listener(CHANNEL, self._on_notification)
                 self._wake(list(self._readers))
                 await lost.wait()
-            except UNREACHABLE:
-                pass
+            except (asyncpg.PostgresError, *UNREACHABLE):
+                await asyncio.sleep(0.5)
             finally:
                 connection.terminate()
 

@@ -19,7 +19,7 @@ _SKIPPED = (*_LIBRARIES, str(contextlib.__file__), "<")
 def find_sites() -> tuple[Site, ...]:
     """The calls on the stack that belong to the project, innermost first, up to the revision's own function."""
     sites: list[Site] = []
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the stack is what is asked for
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_LINTER):

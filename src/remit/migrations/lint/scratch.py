@@ -50,7 +50,7 @@ class Scratch:
             connection=self._connection, environment_context=environment, opts={**self._options, "script": self._script}
         )
         self._watch_blocks(context)
-        environment._migration_context = context  # noqa: SLF001 - env.py, which would do it, wants its own database
+        environment._migration_context = context
         with environment, context.begin_transaction():
             run_each(context, list_migrations(revisions, direction), self._run, {})
         self._connection.commit()
@@ -92,7 +92,7 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
     Raises:
         LintError: the embedded PostgreSQL does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))
     try:
         server = EmbeddedPostgres.start_blocking(folder, options=_FAST)
         try:

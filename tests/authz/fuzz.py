@@ -1,0 +1,130 @@
+"""Puts random worlds to the embedded engine, to the oracle and to a real SpiceDB until the time is over.
+
+    scripts/fuzz --minutes 10 --seed 1
+
+Exit 0 when all agree, 1 on a disagreement (a shrunk case is printed as a validation file), 2 when a judge is missing
+or the questions were too lopsided to mean much.
+"""
+
+import argparse
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import asyncpg
+from authz.differential import Tally, find_disagreements, render_case
+from authz.generate import Case, cases
+from authz.judge import Judge
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from support.databases import run_server
+
+from remit.migrations.run import upgrade
+
+SHRINK_SECONDS = 60
+
+
+class Stop(BaseException):
+    """Ends hypothesis from inside; a BaseException, so that it does not count as a failure to shrink."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The engine, the oracle and SpiceDB on random worlds.")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine-only", action="store_true", help="leave SpiceDB out (the oracle judges alone)")
+    arguments = parser.parse_args()
+    if not arguments.engine_only:
+        try:
+            Judge().close()
+        except (RuntimeError, ImportError) as error:
+            print(f"no judge: {error}", file=sys.stderr)
+            return 2
+    with run_server() as server:
+        upgrade(server.dsn)
+        return fuzz(server.dsn, arguments.minutes * 60, arguments.seed, not arguments.engine_only)
+
+
+def fuzz(dsn: str, seconds: float, start_seed: int, with_spicedb: bool) -> int:
+    """Run until the time is over or something disagrees; print the tally; return the exit code."""
+    tally, started = Tally(), time.monotonic()
+    worlds = 0
+    failure: list[Case] = []
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(asyncpg.connect(dsn))
+    judge = Judge() if with_spicedb else None
+
+    def ask(case: Case, into: Tally) -> list[str]:
+        return loop.run_until_complete(find_disagreements(case, connection, into, judge))
+
+    try:
+        for round_number in itertools.count():
+
+            @seed(start_seed * 1_000_003 + round_number)
+            @settings(
+                max_examples=100,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate],
+            )
+            @given(cases())
+            def run(case: Case) -> None:
+                nonlocal worlds
+                if time.monotonic() > started + seconds:
+                    raise Stop
+                worlds += 1
+                if ask(case, tally):
+                    failure.append(case)
+                    raise Stop
+
+            try:
+                run()
+            except Stop:
+                break
+        if not failure:
+            return report(tally, worlds, time.monotonic() - started)
+        report(tally, worlds, time.monotonic() - started)
+        sys.stdout.flush()
+        case = shrink(failure[0], lambda smaller: bool(ask(smaller, Tally())))
+        print("DISAGREEMENT:")
+        print(render_case(case, ask(case, Tally())))
+        return 1
+    finally:
+        if judge is not None:
+            judge.close()
+        loop.run_until_complete(connection.close())
+        loop.close()
+
+
+def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
+    """Leave out questions, then relationships, as long as the judges still disagree, for a minute at most."""
+    until = time.monotonic() + SHRINK_SECONDS
+    for name in ("questions", "relationships"):
+        index = 0
+        while index < len(getattr(case, name)) and time.monotonic() < until:
+            items = getattr(case, name)
+            smaller = replace(case, **{name: items[:index] + items[index + 1 :]})
+            if fails(smaller):
+                case = smaller
+            else:
+                index += 1
+    return case
+
+
+def report(tally: Tally, worlds: int, seconds: float) -> int:
+    """Print what was asked and answered; return 2 when the questions were too lopsided to mean much."""
+    answers = tally.answers
+    questions = sum(count for name, count in answers.items() if name.startswith("engine "))
+    print(f"{worlds} worlds, {questions} questions, {questions / max(seconds, 0.001):.0f} questions per second")
+    for name, count in sorted(answers.items()):
+        print(f"  {name:<24}{count:>8}")
+    lowest = min(answers["engine allow"], answers["engine deny"]) / max(questions, 1)
+    print(f"the rarer answer is {lowest:.0%} of all")
+    return 0 if lowest >= 0.2 else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
