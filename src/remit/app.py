@@ -12,16 +12,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from remit import events, health, states
+from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
+from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError
 from remit.authz.load import load_engine
+from remit.authz.model import Subject
 from remit.authz.route import DECLARATION
-from remit.background import Background
+from remit.background import Background, keep_running
+from remit.db.params import Params
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
+from remit.ids import NIL_ID
 from remit.messages import routes as messages
 from remit.rpc import routes as rpc
 from remit.rpc.client import AgentClient
@@ -44,6 +48,11 @@ ROUTERS = (
     messages.router,
     states.router,
     events.router,
+    trackers.router,
+    spans.router,
+    checkpoints.router,
+    archive.router,
+    unbuilt.router,
 )
 
 SHUTDOWN_SECONDS = 5
@@ -67,7 +76,10 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.background = Background()
         app.state.hub = hub = StreamHub(database, dsn)
         app.state.audit = audit = AuditTrail(database)
-        loops = [asyncio.create_task(work) for work in (audit.run(), hub.run_publisher(), hub.run_listener())]
+        loops = [
+            asyncio.create_task(keep_running(work.__qualname__, work))
+            for work in (audit.run, hub.run_publisher, hub.run_listener)
+        ]
         try:
             yield
         finally:
@@ -101,6 +113,17 @@ def asked_permissions() -> set[str]:
         "tenant.create_task",
         "tenant.create_agent",
     }
+
+
+def check_schema_answers(engine: Engine) -> None:
+    """Do nothing if the loaded schema has every operation that a route asks.
+
+    Raises:
+        PermissionUnknown: it lacks one, named in the message.
+    """
+    for question in sorted(asked_permissions()):
+        resource_type, _, permission = question.partition(".")
+        engine.check_sql(Params(), Subject("user", NIL_ID), permission, resource_type, "NULL::uuid")
 
 
 def _respond(request: Request, error: RemitError) -> Response:

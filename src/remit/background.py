@@ -1,12 +1,30 @@
 """Work that outlives the request that began it: what a cancelled call leaves to be stored."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 1.0
+
+
+async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Run work that should never end until cancelled; when it ends all the same, log that and begin it again.
+
+    Args:
+        name: what the log calls it.
+        work: makes the coroutine to run.
+    """
+    while True:
+        try:
+            await work()
+            log.warning("it ended and is begun again", work=name)
+        except Exception:
+            log.exception("it failed and is begun again", work=name)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 class Background:

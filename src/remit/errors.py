@@ -6,6 +6,7 @@
     ├── Unauthenticated                401     -32001
     ├── Forbidden                      403     -32003
     ├── NotFound                       404     -32004
+    │   └── NotBuilt                   404     -32004
     ├── Conflict                       409     -32009
     │   └── TaskBusy                   409     -32009
     ├── TooLarge                       413     -32600
@@ -107,6 +108,12 @@ class NotFound(RemitError):
 
     status, rpc_code, problem, title = 404, -32004, "not-found", "There is no such thing for this caller"
     retry = False
+
+
+class NotBuilt(NotFound):
+    """The contract has the operation, this server does not."""
+
+    problem, title = "not-implemented", "The operation is not built"
 
 
 class Conflict(RemitError):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
 from remit.authz.guard import CurrentCaller, absent, authorize
@@ -13,11 +13,13 @@ from remit.content import JsonObject
 from remit.errors import Conflict, Invalid
 from remit.ids import new_id
 from remit.paging import Id, Page, read_page
+from remit.tasks.children import ChildTable, list_of_task, list_of_visible_tasks
 from remit.tasks.service import TASK, authorize_child
 
 router = APIRouter(prefix="/states", tags=["states"], route_class=GuardedRoute)
 
 COLUMNS = "id, task_id, agent_id, state, created_at, updated_at"
+STATES = ChildTable("states", "c.id, c.task_id, c.agent_id, c.state, c.created_at, c.updated_at")
 
 
 class State(BaseModel):
@@ -45,7 +47,8 @@ class UpdateStateRequest(BaseModel):
     state: JsonObject
 
 
-def _read(row: asyncpg.Record) -> State:
+def read_state(row: asyncpg.Record) -> State:
+    """The wire shape of a row selected with `COLUMNS`."""
     return State.model_validate(dict(row))
 
 
@@ -54,7 +57,7 @@ async def _find(caller: CurrentCaller, state_id: str, permission: str) -> State:
         row = await connection.fetchrow(f"SELECT {COLUMNS} FROM states WHERE id = $1", state_id)
     await authorize_child(caller, permission, row["task_id"] if row else None, state_id)
     assert row is not None, "an absent child has no task that could be read"
-    return _read(row)
+    return read_state(row)
 
 
 @router.post("", openapi_extra=requires("task", "update"))
@@ -77,25 +80,24 @@ async def create_state(caller: CurrentCaller, body: CreateStateRequest) -> State
     except asyncpg.UniqueViolationError as error:
         raise Conflict("The agent has a state on this task. Update that one.") from error
     assert row is not None, "an insert returns its row"
-    return _read(row)
+    return read_state(row)
 
 
 @router.get("", openapi_extra=requires("task", "read"))
 async def list_states(
-    caller: CurrentCaller, page: Annotated[Page, Depends(read_page)], task_id: Id, agent_id: Id | None = None
+    caller: CurrentCaller,
+    response: Response,
+    page: Annotated[Page, Depends(read_page)],
+    task_id: Id | None = None,
+    agent_id: Id | None = None,
 ) -> list[State]:
-    """The states of a task, oldest first."""
-    await authorize(caller, TASK, "read", id=task_id, columns="t.id")
-    async with caller.database.connection() as connection:
-        rows = await connection.fetch(
-            f"SELECT {COLUMNS} FROM states WHERE task_id = $1 AND ($2::uuid IS NULL OR agent_id = $2) "
-            "ORDER BY id LIMIT $3 OFFSET $4",
-            task_id,
-            agent_id,
-            page.limit,
-            page.skip,
-        )
-    return [_read(row) for row in rows]
+    """The states of a task, or of all tasks that the caller may read, newest task first."""
+    if task_id is not None:
+        await authorize(caller, TASK, "read", id=task_id, columns="t.id")
+        rows = await list_of_task(caller, page, STATES, task_id, agent_id)
+    else:
+        rows = await list_of_visible_tasks(caller, response, page, STATES, agent_id)
+    return [read_state(row) for row in rows]
 
 
 @router.get("/{state_id}", openapi_extra=requires("task", "read"))
@@ -114,7 +116,7 @@ async def put_state(caller: CurrentCaller, state_id: Id, body: UpdateStateReques
         )
     if row is None:
         raise absent(f"id '{state_id}'")
-    return _read(row)
+    return read_state(row)
 
 
 @router.delete("/{state_id}", openapi_extra=requires("task", "delete"))

@@ -39,9 +39,11 @@ class Frames:
         return None
 
     async def rest(self) -> list[Json]:
+        """All events until the stream ends."""
         events = []
-        while (event := await self.next()) is not None:
-            events.append(event)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while (event := await self.next()) is not None:
+                events.append(event)
         return events
 
 

@@ -1,14 +1,16 @@
 """One case, put to the embedded engine, to the oracle and to a real SpiceDB, and compared answer by answer."""
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import asyncpg
-
 from authz.generate import Case
 from authz.judge import Judge
 from authz.oracle import NoAnswer, Oracle
+
 from remit.authz.errors import DepthExceeded
 from remit.authz.model import Relationship
 from remit.authz.postgres import PostgresEngine
@@ -16,6 +18,8 @@ from remit.authz.schema import parse_schema
 
 DEEP = "too deep"
 UNDECIDED = "no answer"
+GIVES_UP = "alone too deep"
+LONGEST_LIST = 100
 Answer = bool | str
 
 
@@ -70,8 +74,8 @@ async def find_disagreements(
     schema = parse_schema(case.schema)
     oracle = Oracle(schema, case.relationships)
     wrong: list[str] = []
-    async with _scratch(connection):
-        engine = await PostgresEngine.load(connection, case.schema, "test")
+    async with _undone(connection):
+        engine = await PostgresEngine.load(connection, case.schema, "test", replace=True)
         await engine.write(connection, touch=case.relationships)
         questions = list(case.questions)
         ours = await ask_engine(engine, connection, questions)
@@ -89,12 +93,16 @@ async def find_disagreements(
             tally.add("oracle", expected)
             if judge is not None:
                 tally.add("spicedb", real)
-                if isinstance(real, str) and real not in (DEEP, UNDECIDED):
-                    wrong.append(f"SpiceDB fails on {question}: {real}")
-                elif isinstance(real, bool) and mine != real:
-                    wrong.append(f"{question}: engine {mine}, SpiceDB {real}, oracle {expected}")
-            if isinstance(expected, bool) and mine != expected and not (mine == DEEP and real in (DEEP, UNDECIDED)):
-                wrong.append(f"{question}: engine {mine}, oracle {expected}, SpiceDB {real}")
+            if isinstance(real, str) and real not in (DEEP, UNDECIDED):
+                wrong.append(f"SpiceDB fails on {question}: {real}")
+            if mine == DEEP:
+                # Allowed, but counted: SpiceDB meets its limit in the same worlds, though not always, since it stops
+                # at the first branch that decides and runs them in no order.
+                if isinstance(real, bool):
+                    tally.add("engine", GIVES_UP)
+                continue
+            if any(isinstance(answer, bool) and answer != mine for answer in (real, expected)):
+                wrong.append(f"{question}: engine {mine}, SpiceDB {real}, oracle {expected}")
         wrong += await _compare_lookups(engine, connection, case, oracle, tally)
     return wrong
 
@@ -121,7 +129,7 @@ async def _compare_lookups(
                     after = found[-1] if found else None
                     page = await engine.lookup_resources(connection, subject, name, kind, after=after, limit=size)
                     found += page
-                    if len(page) < size:
+                    if len(page) < size or len(found) > LONGEST_LIST:
                         break
         except DepthExceeded:
             tally.add("lookup", DEEP)
@@ -134,17 +142,15 @@ async def _compare_lookups(
     return wrong
 
 
-class _scratch:
+@asynccontextmanager
+async def _undone(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """A savepoint that is always undone."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._transaction = connection.transaction()
-
-    async def __aenter__(self) -> None:
-        await self._transaction.start()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._transaction.rollback()
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 def render_case(case: Case, notes: list[str]) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from authz.oracle import Oracle
 from hypothesis import strategies as st
 
-from authz.oracle import Oracle
+from remit.authz.errors import SchemaError
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.schema import (
     AllowedType,
@@ -28,7 +29,8 @@ from remit.authz.schema_print import print_schema
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2300, 1, 1, tzinfo=UTC)
 TYPES = ("user", "grp", "folder", "doc")
-IDS = ("one", "two")
+# One id is a UUID, which is stored as it is, so that objects of several types share it.
+IDS = ("one", "0199b0a2-7c00-7000-8000-000000000002")
 RELATIONS = ("rel_a", "rel_b", "rel_c")
 PERMISSIONS = ("per_a", "per_b", "per_c")
 
@@ -85,7 +87,14 @@ def _allowed(
     picked = draw(st.lists(st.sampled_from(choices), min_size=1, max_size=3, unique=True))
     if all(allowed.wildcard for allowed in picked):
         picked.append(AllowedType(draw(st.sampled_from(("user", *kinds)))))
-    return tuple(dict.fromkeys(picked))
+    # SpiceDB 1.54 skips the expiry where a relation takes a type with expiration and a set of that same type without:
+    # it takes the set for the type when it counts what cannot expire. Such relations are left out.
+    expiring = {allowed.type for allowed in picked if allowed.expiration and allowed.relation is None}
+    return tuple(
+        allowed
+        for allowed in dict.fromkeys(picked)
+        if allowed.relation is None or allowed.expiration or allowed.type not in expiring
+    )
 
 
 def _expressions(
@@ -136,8 +145,9 @@ def _without_included_wildcards(schema: Schema) -> Schema:
                 kept = tuple(allowed for allowed in member.allowed if not reaches(allowed))
                 if (definition.name, member.name) in arrowed:
                     kept = tuple(allowed for allowed in kept if not allowed.wildcard)
-                member = Relation(member.name, kept or (AllowedType("user"),))
-            members.append(member)
+                members.append(Relation(member.name, kept or (AllowedType("user"),)))
+            else:
+                members.append(member)
         definitions.append(Definition(definition.name, tuple(members)))
     return Schema(tuple(definitions), schema.flags)
 
@@ -181,9 +191,10 @@ def _questions(draw: st.DrawFn, schema: Schema, facts: tuple[Relationship, ...])
     members = [(definition.name, member.name) for definition in schema.definitions for member in definition.members]
     kinds = [definition.name for definition in schema.definitions]
     set_type, set_name = draw(st.sampled_from(members))
-    subjects = [Subject("user", "one"), Subject("user", "two"), Subject(draw(st.sampled_from(kinds)), "one")]
+    subjects = [Subject("user", "one"), Subject("user", IDS[1]), Subject(draw(st.sampled_from(kinds)), "one")]
     subjects.append(Subject(set_type, "one", set_name))
-    allowed, denied = [], []
+    allowed: list[Relationship] = []
+    denied: list[Relationship] = []
     everything = [Resource(kind, identifier) for kind in kinds for identifier in IDS]
     for subject in subjects:
         held, _ = oracle.holders(subject, everything)
@@ -202,8 +213,6 @@ def _questions(draw: st.DrawFn, schema: Schema, facts: tuple[Relationship, ...])
 
 
 def _type_checks(schema: Schema) -> bool:
-    from remit.authz.errors import SchemaError
-
     try:
         check_schema(schema)
     except SchemaError:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 
 import asyncpg
 import pytest
@@ -119,7 +120,7 @@ async def test_a_leaked_relationship_grants_nothing_in_another_tenant(world: Wor
 
 async def test_nested_groups_reach_tasks_and_a_cycle_of_groups_ends(world: World) -> None:
     groups = [new("group") for _ in range(4)]
-    for outer, inner in zip(groups, groups[1:], strict=False):
+    for outer, inner in pairwise(groups):
         await world.grant(outer, "member", inner, "member")
     await world.grant(groups[-1], "member", groups[0], "member")
     await world.grant(groups[-1], "member", world.outsider)

@@ -1,16 +1,21 @@
 """What a command refuses: one line on standard error that says what to do, exit code 2, nothing written."""
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.databases import make_data_dir
 from support.processes import clean_environment, run_remit
 
 from remit.db.embedded import EmbeddedPostgres
+
+NOBODY = "01990000-0000-7000-8000-000000000000"
 
 
 def remit(data_dir: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +40,11 @@ def installed() -> Iterator[Path]:
             "tenants add globex",
             "users add alice --tenant acme",
             "users add mallory --tenant globex",
+            "groups add research --tenant acme",
+            "groups add lab --tenant acme",
+            "groups add closed --tenant acme",
+            "groups join lab --group research --tenant acme",
+            "groups disable closed --tenant acme",
             "agents enroll echo --tenant acme",
         ):
             ran = remit(folder, *command.split())
@@ -64,6 +74,20 @@ def installed() -> Iterator[Path]:
         ("authz check agent:echo fly user:alice --tenant acme", "fly"),
         ("authz check agent:echo read user:alice", "say whose with --tenant"),
         ("authz grant agent:echo king user:alice --tenant acme", "king"),
+        ("authz grant agent:echo viewer user:alice --tenant globex", "there is no agent 'echo'"),
+        (f"authz grant task:{NOBODY} viewer user:{NOBODY}", "--allow-cross-tenant"),
+        ("authz grant group:closed member user:alice --tenant acme", "disabled"),
+        ("authz grant group:research member group:lab#member --tenant acme", "is inside the group"),
+        ("authz revoke agent:echo editor user:alice --tenant acme", "is not written"),
+        (f"authz check agent:{NOBODY} fly user:alice --tenant acme", "fly"),
+        ("groups add research --tenant acme", "group named 'research' already"),
+        ("groups join research --group lab --tenant acme", "is inside the group"),
+        ("groups join closed --user alice --tenant acme", "is disabled"),
+        ("groups leave research --user alice --tenant acme", "is no direct member"),
+        ("agents enroll echo --tenant acme --owner alice", "--owner and --private are for a new one"),
+        ("users add bob --tenant", "requires an argument"),
+        ("users", "Missing command"),
+        ("db restore nothing.dump", "nothing.dump"),
         ("nonsense", "nonsense"),
     ],
 )
@@ -132,6 +156,77 @@ def test_unreachable_server_does_not_tell_its_password(data_dir: Path) -> None:
         assert ran.returncode in {1, 2}
         assert "cannot reach the database" in " ".join((ran.stdout + ran.stderr).split())
         assert "hunter2" not in ran.stdout + ran.stderr
+
+
+def test_wrong_password_is_not_told(data_dir: Path) -> None:
+    server = EmbeddedPostgres.start_blocking(data_dir)
+    try:
+        with psycopg.connect(server.dsn, autocommit=True) as admin:
+            admin.execute("CREATE ROLE app LOGIN PASSWORD 'right'")
+            (rules,) = admin.execute("SHOW hba_file").fetchone() or ("",)
+            Path(rules).write_text("local all remit trust\nlocal all all scram-sha-256\n")
+            admin.execute("SELECT pg_reload_conf()")
+        url = server.dsn.replace("remit@/", "app:hunter2@/")
+        ran = remit(data_dir, "tenants", "list", REMIT_DATABASE_URL=url)
+    finally:
+        server.stop_blocking()
+    assert ran.returncode == 2
+    assert "password authentication failed" in ran.stderr
+    assert "hunter2" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "%zzhunter2"])
+def test_url_that_is_misread_is_not_repeated(data_dir: Path, password: str) -> None:
+    for command in (("tenants", "list"), ("db", "current"), ("doctor",)):
+        ran = remit(data_dir, *command, REMIT_DATABASE_URL=f"postgresql://remit:{password}@127.0.0.1/remit")
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert ran.stderr.startswith("error: REMIT_DATABASE_URL does not look like")
+        assert "hun" not in ran.stderr
+        assert "ter2" not in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["db upgrade", "doctor --offline", "tenants list"])
+def test_data_directory_that_cannot_be_written(command: str) -> None:
+    with make_data_dir() as parent:
+        data_dir = parent / "data"
+        parent.chmod(0o500)
+        ran = subprocess.run(
+            [sys.executable, "-m", "remit", *command.split()],
+            env=clean_environment(REMIT_DATA_DIR=str(data_dir), PYTHONDONTWRITEBYTECODE="1"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            preexec_fn=obey_file_modes,
+        )
+        parent.chmod(0o700)
+    assert ran.returncode == (1 if command.startswith("doctor") else 2), ran.stderr
+    assert "Traceback" not in ran.stderr
+    said = ran.stdout + ran.stderr
+    assert str(data_dir) in said
+    assert "--data-dir" in said or "remit db upgrade" in said
+
+
+def obey_file_modes() -> None:
+    """Let the modes of files bind root too: its two capabilities to pass over them are dropped (prctl(2))."""
+    if os.geteuid() == 0:
+        drop_from_bounding_set, override, read_and_search = 24, 1, 2
+        for capability in (override, read_and_search):
+            assert ctypes.CDLL(None).prctl(drop_from_bounding_set, capability) == 0
+
+
+def test_setting_that_does_not_fit(data_dir: Path) -> None:
+    ran = remit(data_dir, "tenants", "list", REMIT_PORT="secret-in-the-wrong-place")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert ran.stderr.startswith("error: a setting does not fit: REMIT_PORT: ")
+    assert "secret" not in ran.stderr
+
+
+def test_traceback_only_when_asked_for(installed: Path) -> None:
+    quiet, loud = (remit(installed, *flags, "keys", "revoke", "x") for flags in ((), ("--debug",)))
+    assert "Traceback" not in quiet.stderr
+    assert "Traceback" in loud.stderr
+    assert loud.stderr.splitlines()[-1] == quiet.stderr.strip()
 
 
 def test_port_that_is_taken(data_dir: Path) -> None:

@@ -143,6 +143,8 @@ class Compiler:
     def _join(parts: list[str], operator: str, empty: str) -> str:
         if not parts:
             return empty
+        # What may fail at the depth limit comes last: often the answer is known before.
+        parts = sorted(parts, key=lambda part: DEPTH_MARK in part)
         return parts[0] if len(parts) == 1 else "(" + f" {operator} ".join(parts) + ")"
 
     def _direct(self, type_name: str, direct: Direct, object_sql: str) -> str:

@@ -110,12 +110,17 @@ class Engine(Protocol):
     async def remove_expired(self, connection: Connection, limit: int = 1000) -> int:
         """Move relationships that have expired to the history, at most `limit`; return how many."""
 
-    async def read(
-        self, connection: Connection, resource: Resource, relation: str | None = None
-    ) -> list[Relationship]:
+    async def read(self, connection: Connection, resource: Resource, relation: str | None = None) -> list[Relationship]:
         """The relationships written on a resource that have not expired, in a stable order."""
 
     async def lookup_resources(
-        self, connection: Connection, subject: Subject, permission: str, resource_type: str, *, after: str | None, limit: int
+        self,
+        connection: Connection,
+        subject: Subject,
+        permission: str,
+        resource_type: str,
+        *,
+        after: str | None,
+        limit: int,
     ) -> list[str]:
         """Ids of the resources on which `subject` holds `permission`, ordered, after the cursor id."""

@@ -273,10 +273,11 @@ def _merge_into(flat: list[Term], term: Term) -> None:
     for index, known in enumerate(flat):
         if known == term:
             return
-        if isinstance(term, Direct | Hop) and type(known) is type(term):
-            relations = tuple(dict.fromkeys((*known.relations, *term.relations)))  # type: ignore[union-attr]  # same kind as term
-            if replace(known, relations=relations) == replace(term, relations=relations):  # type: ignore[call-arg]  # both kinds have it
-                flat[index] = replace(term, relations=relations)
+        if isinstance(known, Direct | Hop) and isinstance(term, Direct | Hop):
+            relations = tuple(dict.fromkeys((*known.relations, *term.relations)))
+            together = replace(term, relations=relations)
+            if replace(known, relations=relations) == together:
+                flat[index] = together
                 return
     flat.append(term)
 
@@ -366,7 +367,7 @@ def _prune(term: Term, possible: set[Node]) -> Term:
     return term
 
 
-def _find_components(formulas: dict[Node, Term]) -> dict[Node, frozenset[Node]]:
+def _find_components(formulas: dict[Node, Term]) -> dict[Node, frozenset[Node]]:  # noqa: C901 - one known algorithm
     """Strongly connected components (Tarjan 1972, without recursion); empty for a node that is not recursive."""
     edges = {node: list(dict.fromkeys(references(term))) for node, term in formulas.items()}
     index: dict[Node, int] = {}

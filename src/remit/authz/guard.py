@@ -25,6 +25,9 @@ from remit.identity.principal import Principal
 from remit.paging import Page
 from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
 
+# One outcome for absent and for unreadable: a counter that told them apart would tell what a 404 does not.
+HIDDEN = "hidden"
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
@@ -176,9 +179,10 @@ async def probe(
             async with caller.database.connection() as free:
                 row = await free.fetchrow(statement, *params.values)
     if row is None:
-        caller.note(kind.type, permission, "absent")
+        caller.note(kind.type, permission, HIDDEN)
         return Verdict(None, False, False, False, False)
-    caller.note(kind.type, permission, "allowed" if row["guard_allowed"] else "denied")
+    outcome = "allowed" if row["guard_allowed"] else "denied" if row["guard_readable"] else HIDDEN
+    caller.note(kind.type, permission, outcome)
     if tenant_permission:
         caller.note("tenant", tenant_permission, "allowed" if row["guard_tenant"] else "denied")
     return Verdict(row, row["guard_allowed"], row["guard_readable"], row["guard_own"], row["guard_tenant"])

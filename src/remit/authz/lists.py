@@ -89,7 +89,7 @@ class ListCompiler:
         self._with.clear()
         compare, direction = (">", "ASC") if ascending else ("<", "DESC")
         groups: dict[tuple[Term, ...], list[Same | Direct | Hop]] = {}
-        for branch in self._branches(node):
+        for branch in self.branches(node):
             leaf = branch.leaf
             assert not isinstance(leaf, Call)
             groups.setdefault(branch.conditions, []).append(leaf)
@@ -116,7 +116,7 @@ class ListCompiler:
         union = " UNION ALL ".join(f"({select})" for select in selects)
         return f"{prefix}SELECT DISTINCT m.id FROM ({union}) m ORDER BY m.id {direction} LIMIT {limit_sql}"
 
-    def _branches(self, node: Node) -> list[Branch]:
+    def branches(self, node: Node) -> list[Branch]:
         """The branches of a node, with calls into recursive permissions of the same object written out as well."""
         found = []
         waiting = split_branches(self._graph.expand(node), node.type)
@@ -159,7 +159,8 @@ class ListCompiler:
         cursor = f" AND {alias}.resource_id {compare} {cursor_sql}" if cursor_sql else ""
         expiring = any(leaf.expiring for leaf in leaves)
         return (
-            f"SELECT b.id FROM {frontier} f CROSS JOIN LATERAL (SELECT {alias}.resource_id AS id FROM relationships {alias}"
+            f"SELECT b.id FROM {frontier} f CROSS JOIN LATERAL ("
+            f"SELECT {alias}.resource_id AS id FROM relationships {alias}"
             f" WHERE {alias}.subject_type = f.st AND {alias}.subject_id = f.sid AND {alias}.subject_relation = f.sr"
             f" AND {alias}.resource_type = {self._codes.types[node.type]} AND {alias}.relation = f.rel{cursor}"
             f"{self._compiler.alive(alias, expiring)}{self._also(node, conditions, f'{alias}.resource_id', row_filter)}"
@@ -171,11 +172,13 @@ class ListCompiler:
         relation_rows = f"unnest('{{{relations}}}'::smallint[]) q(rel)"
         if isinstance(leaf, Direct):
             subject_type, subject_id, subject_relation = self._compiler.caller_subject(leaf.everyone)
-            return f"SELECT {subject_type}::smallint, {subject_id}, {subject_relation}::smallint, q.rel FROM {relation_rows}"
+            subject = f"{subject_type}::smallint, {subject_id}, {subject_relation}::smallint"
+            return f"SELECT {subject}, q.rel FROM {relation_rows}"
         codes = ",".join(str(self._codes.relation(name)) for name in leaf.subject_relations)
         return (
-            f"SELECT {self._codes.types[leaf.subject_type]}::smallint, h.id, p.sr, q.rel FROM {self._reach_of(leaf.target)} h"
-            f" CROSS JOIN unnest('{{{codes}}}'::smallint[]) p(sr) CROSS JOIN {relation_rows}"
+            f"SELECT {self._codes.types[leaf.subject_type]}::smallint, h.id, p.sr, q.rel"
+            f" FROM {self._reach_of(leaf.target)} h CROSS JOIN unnest('{{{codes}}}'::smallint[]) p(sr)"
+            f" CROSS JOIN {relation_rows}"
         )
 
     def _reach_of(self, node: Node) -> str:
@@ -185,7 +188,7 @@ class ListCompiler:
             if component:
                 self._write_recursive_reach(sorted(component))
             else:
-                arms = [self._reach_arm(node, branch, None) for branch in self._branches(node)]
+                arms = [self._reach_arm(node, branch, None) for branch in self.branches(node)]
                 name = self._reach[node] = self._compiler.name("reach")
                 body = " UNION ".join(arms) if arms else "SELECT NULL::uuid WHERE FALSE"
                 self._with.append(f"{name}(id) AS MATERIALIZED ({body})")
@@ -197,7 +200,7 @@ class ListCompiler:
         first, following = [], []
         for index, node in enumerate(nodes):
             starts, steps = [], []
-            for branch in self._branches(node):
+            for branch in self.branches(node):
                 inside = isinstance(branch.leaf, Hop) and branch.leaf.target in nodes
                 if inside:
                     assert isinstance(branch.leaf, Hop)
@@ -222,7 +225,8 @@ class ListCompiler:
             f" FROM (SELECT {starts_sql} OFFSET 0) b UNION ALL SELECT {walk}.n + 1, {grown} FROM {walk}"
             f" CROSS JOIN LATERAL (SELECT {', '.join(following)} OFFSET 0) y"
             f" WHERE {walk}.n <= {DEPTH_LIMIT} AND {fresh} > 0)"
-            f" SELECT * FROM {walk} WHERE CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN {depth_error(f'{walk}.n')} ELSE TRUE END)"
+            f" SELECT * FROM {walk}"
+            f" WHERE CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN {depth_error(f'{walk}.n')} ELSE TRUE END)"
         )
         for index, node in enumerate(nodes):
             name = self._reach[node] = self._compiler.name("reach")

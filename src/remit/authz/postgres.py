@@ -20,8 +20,8 @@ from remit.authz.ids import EVERYONE, encode_id, is_stored_as_is
 from remit.authz.lists import ListCompiler
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.relationships import Decoder, Row, encode_relationships, foreign_ids
-from remit.authz.schema import Schema
-from remit.authz.schema_check import suggest
+from remit.authz.schema import Arrow, Permission, Schema
+from remit.authz.schema_check import suggest, walk_expression
 from remit.authz.schema_store import LoadedSchema, load_schema, newest_version, read_schema
 from remit.db.params import Params
 
@@ -82,6 +82,10 @@ class PostgresEngine:
     def schema_version(self) -> int:
         """The number of the loaded schema version."""
         return self._loaded.version
+
+    def compiler_for(self, subject_type: str, subject_relation: str | None = None) -> Compiler:
+        """A compiler of checks for one kind of caller."""
+        return Compiler(self._graph(subject_type, subject_relation), self._loaded.codes)
 
     def check_sql(self, params: Params, subject: Subject, permission: str, resource_type: str, id_sql: str) -> str:
         """A boolean SQL expression, never NULL: may `subject` do `permission` to the resource?
@@ -210,6 +214,85 @@ class PostgresEngine:
         with translate_database_errors():
             return [row[0] for row in await connection.fetch(sql, *params.values)]
 
+    async def lookup_subjects(
+        self,
+        connection: Connection,
+        resource: Resource,
+        permission: str,
+        subject_type: str,
+        subject_relation: str | None = None,
+        *,
+        after: str | None,
+        limit: int,
+    ) -> list[str]:
+        """Ids of the subjects of one kind that hold `permission` on a resource, in the order of their stored form.
+
+        Where everyone of the type holds it, `*` comes first; then only those whom a relationship in reach names are
+        listed besides, each with its own answer, so that who is excluded is missing from the list.
+
+        Args:
+            connection: where to ask.
+            resource: on what.
+            permission: a permission or relation.
+            subject_type: the subjects' type.
+            subject_relation: their relation, for sets.
+            after: the last id of the page before, None for the first.
+            limit: most ids; fewer come only when there are no more.
+        """
+        params = Params()
+        stored = encode_id(resource.type, resource.id)
+        id_sql = params.add(stored, "uuid")
+        resource_type = params.add(self._type_code(resource.type), "smallint")
+        kind = params.add(self._type_code(subject_type), "smallint")
+        relation = params.add(self._loaded.codes.relation(subject_relation), "smallint")
+        text = self._check_text(Node(resource.type, permission), subject_type, subject_relation)
+        holds = text.replace(CALLER, "c.asker").replace(OBJECT, id_sql)
+        cursor = "" if after is None else f" AND c.id > {params.add(encode_id(subject_type, after), 'uuid')}"
+        own = params.add(resource.id, "text")
+        # `*` is answered for somebody whom no relationship names: a stored form that no id has.
+        nobody = params.add(uuid.UUID(int=8 << 76 | 1), "uuid")
+        everyone = params.add(EVERYONE, "uuid")
+        sql = (
+            f"WITH RECURSIVE down(type, id) AS (SELECT {resource_type}, {id_sql} UNION"
+            " SELECT r.subject_type, r.subject_id FROM down CROSS JOIN LATERAL (SELECT * FROM relationships r"
+            " WHERE r.resource_type = down.type AND r.resource_id = down.id"
+            " AND (r.expires_at IS NULL OR r.expires_at > now()) OFFSET 0) r),"
+            f" found(id) AS (SELECT id FROM down WHERE type = {kind} UNION SELECT {everyone} WHERE {relation} = 0)"
+            f" SELECT CASE WHEN c.id = {everyone} THEN '*' ELSE coalesce(i.text,"
+            f" CASE WHEN c.id = {id_sql} AND {kind} = {resource_type} THEN {own} END, c.id::text) END"
+            f" FROM (SELECT id, CASE WHEN id = {everyone} THEN {nobody} ELSE id END AS asker FROM found) c"
+            f" LEFT JOIN authz_ids i ON i.type = {kind} AND i.id = c.id"
+            f" WHERE {holds}{cursor} ORDER BY c.id LIMIT {params.add(limit, 'int')}"
+        )
+        with translate_database_errors():
+            return [row[0] for row in await connection.fetch(sql, *params.values)]
+
+    async def read_relevant(self, connection: Connection, resource: Resource, subject: Subject) -> list[Relationship]:
+        """The relationships of a resource that a check of this subject looks at.
+
+        Those to the subject itself and to everyone, those to sets, and those of relations that arrows start at.
+        """
+        definition = self.schema.get(resource.type)
+        arrows = {
+            self._loaded.codes.relations[part.relation]
+            for member in (definition.members if definition else ())
+            if isinstance(member, Permission)
+            for part in walk_expression(member.expression)
+            if isinstance(part, Arrow)
+        }
+        rows = await connection.fetch(
+            f"SELECT {_COLUMNS} FROM relationships WHERE resource_type = $1 AND resource_id = $2"
+            " AND (expires_at IS NULL OR expires_at > now()) AND (subject_relation <> 0 OR relation = ANY ($3)"
+            " OR (subject_type = $4 AND subject_id = ANY ($5)))"
+            " ORDER BY relation, subject_type, subject_id, subject_relation",
+            self._type_code(resource.type),
+            encode_id(resource.type, resource.id),
+            sorted(arrows),
+            self._type_code(subject.type),
+            [encode_id(subject.type, subject.id), EVERYONE],
+        )
+        return await self._decode(connection, [Row.read(row) for row in rows])
+
     def insert_sql(self, params: Params, relationships: Sequence[Relationship], *, when: str = "TRUE") -> str:
         """An `INSERT INTO relationships …` to be one part of a `WITH`; existing relationships stay as they are.
 
@@ -247,7 +330,7 @@ class PostgresEngine:
             f" ON CONFLICT {conflict}"
         )
 
-    def zedtoken_sql(self, params: Params) -> str:
+    def zedtoken_sql(self, params: Params) -> str:  # noqa: ARG002 - other engines may need parameters
         """The zedtoken of what the surrounding transaction writes, as SQL; it needs no parameter."""
         return f"'rmt1.{self._loaded.cluster}.' || pg_current_xact_id()::text"
 
@@ -293,14 +376,13 @@ class PostgresEngine:
             for rows, expected in ((must_exist, True), (must_be_absent, False)):
                 wanted = [self._encode_leniently(relationship) for relationship in rows]
                 await _check_present(connection, wanted, expected)
-            # The key's lock is taken first, so that two creations of one relationship cannot both find it absent.
             await _check_present(connection, created, False)
             await _remove(connection, written, deleted, actor, request_id)
             texts = foreign_ids(codes, [*touch, *create])
             if texts:
                 await connection.execute(
-                    "INSERT INTO authz_ids (type, id, text) SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::text[])"
-                    " ON CONFLICT DO NOTHING",
+                    "INSERT INTO authz_ids (type, id, text)"
+                    " SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING",
                     [code for code, _ in texts],
                     [stored for _, stored in texts],
                     list(texts.values()),
@@ -452,8 +534,7 @@ class PostgresEngine:
         key = ("check", node.type, node.name, subject_type, subject_relation)
         text = self._texts.get(key)
         if text is None:
-            compiler = Compiler(self._graph(subject_type, subject_relation), self._loaded.codes)
-            text = compiler.check(node)
+            text = self.compiler_for(subject_type, subject_relation).check(node)
             if OBJECT not in text:
                 # A permission that this kind of caller can never hold; the statement still names its parameter.
                 text = f"({text} AND {OBJECT} IS NOT NULL)"
@@ -461,7 +542,7 @@ class PostgresEngine:
         return text
 
     def _lists(self, subject_type: str, subject_relation: str | None) -> ListCompiler:
-        return ListCompiler(Compiler(self._graph(subject_type, subject_relation), self._loaded.codes))
+        return ListCompiler(self.compiler_for(subject_type, subject_relation))
 
 
 def _fill(text: str, params: Params, values: dict[str, tuple[object, str]], parts: dict[str, str]) -> str:

@@ -278,16 +278,16 @@ def _syntax_error(error: UnexpectedInput, source: str, file: str) -> SchemaError
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
         place = Place(error.token.line or 1, error.token.column or 1)
         found = f"unexpected {str(error.token).split()[0][:40]!r}"
-        expected = error.accepts or error.expected
+        expected = set(map(str, error.accepts or error.expected))
     elif isinstance(error, UnexpectedCharacters):
         place = Place(error.line, error.column)
         found = f"unexpected character {error.char!r}"
-        expected = error.allowed or set()
+        expected = set(map(str, error.allowed or ()))
     else:
         lines = source.rstrip().split("\n")
         place = Place(len(lines), len(lines[-1]) + 1)
         found = "the file ends too early"
-        expected = error.expected if isinstance(error, UnexpectedToken | UnexpectedEOF) else set()
+        expected = set(map(str, error.expected)) if isinstance(error, UnexpectedToken | UnexpectedEOF) else set()
     names = sorted({_TOKEN_NAMES.get(name, name.lower()) for name in expected if not name.startswith("__")})
     return _error(found, source, file, place, f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None)
 
@@ -357,7 +357,8 @@ class _Builder(Transformer[Token, Schema]):
 
     def definition(self, items: list[object]) -> Definition:
         keyword, path, *members = items
-        assert isinstance(keyword, Token) and isinstance(path, tuple)
+        assert isinstance(keyword, Token)
+        assert isinstance(path, tuple)
         name = "/".join(self._check_name(token, "definition") for token in path)
         return Definition(
             name,
@@ -371,7 +372,8 @@ class _Builder(Transformer[Token, Schema]):
 
     def relation(self, items: list[object]) -> Relation:
         keyword, name, *allowed = items
-        assert isinstance(keyword, Token) and isinstance(name, Token)
+        assert isinstance(keyword, Token)
+        assert isinstance(name, Token)
         types = tuple(item for item in allowed if isinstance(item, AllowedType))
         doc = self._doc_before(keyword.start_pos or 0)
         return Relation(self._check_name(name, "relation"), types, doc, _place(name))

@@ -122,7 +122,6 @@ def _check_permission(schema: Schema, definition: Definition, permission: Permis
         if isinstance(part, Arrow):
             _check_arrow(schema, definition, part)
 
-
     if permission.annotation:
         missing = subject_types(schema, definition.name, permission.name) - set(permission.annotation)
         if missing:

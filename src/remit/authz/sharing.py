@@ -175,6 +175,8 @@ async def _lock_to_share(caller: Caller, connection: Connection, kind: ResourceK
     statement = f"SELECT 1 FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR UPDATE"
     if not await connection.fetchval(statement, id):
         raise absent(label_of(id=id))
+    # Whoever had the lock before may have taken this caller's own role.
+    await authorize(caller, kind, "share", id=id, columns="t.id", connection=connection)
 
 
 def _keep_an_owner(grants: list[Relationship], leaving: Subject) -> None:

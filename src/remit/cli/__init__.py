@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
     """The command with all its sub-commands."""
     from remit.cli.agents import agents_commands
     from remit.cli.authz import authz_commands
+    from remit.cli.authz_engine import engine_commands
     from remit.cli.db import db_commands
     from remit.cli.demo import demo
     from remit.cli.doctor import doctor, print_version
@@ -43,6 +44,7 @@ def make_app() -> typer.Typer:
     app.add_typer(groups_commands, name="groups")
     app.add_typer(agents_commands, name="agents")
     app.add_typer(keys_commands, name="keys")
+    authz_commands.add_typer(engine_commands)
     app.add_typer(authz_commands, name="authz")
     app.add_typer(db_commands, name="db")
     app.add_typer(worker_commands, name="worker")

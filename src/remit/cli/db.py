@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from remit.cli.context import AsJson, DataDir, configured
+from remit.cli.db_lint import lint
 from remit.cli.output import print_line, show, show_list
 
-db_commands = typer.Typer(help="Migrate, back up and stop the database.")
+db_commands = typer.Typer(help="Lint and run migrations; back up and stop the database.")
+db_commands.command(epilog="$ remit db lint --since main")(lint)
 
 
 @db_commands.command(epilog="$ remit db upgrade")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -25,5 +26,11 @@ def demo(
     from remit.demo.run import run_demo
 
     settings = configured(port=port, authz_schema=schema)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Whatever ends the demo, the processes that it started end with it.
+    signal.signal(signal.SIGTERM, interrupt)
     with contextlib.suppress(KeyboardInterrupt):
         raise typer.Exit(asyncio.run(run_demo(settings, once=once)))

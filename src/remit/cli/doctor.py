@@ -2,15 +2,15 @@
 
 import asyncio
 import dataclasses
+import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from remit.cli.context import AsJson, DataDir, configured, has_data
+from remit.cli.context import AsJson, DataDir, configured, has_data, setting_variable
 from remit.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "note", "todo"]
 NEEDS_WORK = 1
-AGENT_SECONDS = 2
+SECONDS_TO_ANSWER = 2
+AGENTS_AT_A_TIME = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,26 +72,31 @@ def print_version() -> None:
 
 async def examine(settings: "Settings", *, offline: bool) -> list[Finding]:
     """Everything, in the order in which it is needed; what rests on something that is missing is left out."""
-    findings = [_configuration(), _storage(settings), _enrolment(settings)]
+    findings = [*_configuration(settings), _storage(settings), _enrolment(settings)]
     if has_data(settings):
         findings += await _database(settings, offline=offline)
     else:
         findings.append(
             Finding("todo", "database", f"there is none in {settings.data_dir} yet", "run `remit db upgrade`")
         )
-    return [*findings, _port(settings)]
+    return [*findings, await _port(settings)]
 
 
-def _configuration() -> Finding:
-    named = sorted(name for name in os.environ if name.startswith("REMIT_"))
-    return Finding("ok", "settings", f"from the environment: {', '.join(named)}" if named else "all by default")
+def _configuration(settings: "Settings") -> list[Finding]:
+    known = {setting_variable(name) for name in type(settings).model_fields}
+    named = {name for name in os.environ if name.startswith("REMIT_")}
+    used = ", ".join(sorted(named & known))
+    findings = [Finding("ok", "settings", f"from the environment: {used}" if used else "all by default")]
+    if strange := ", ".join(sorted(named - known)):
+        findings.append(Finding("note", "settings", f"{strange}: not a setting, nothing reads it here"))
+    return findings
 
 
 def _storage(settings: "Settings") -> Finding:
     if settings.database_url is not None:
         return Finding("ok", "storage", "the server that REMIT_DATABASE_URL names")
     folder: Path = settings.data_dir
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if _exists(path))
     if not os.access(existing, os.W_OK | os.X_OK):
         return Finding(
             "todo",
@@ -98,25 +104,64 @@ def _storage(settings: "Settings") -> Finding:
             f"{folder} cannot be written by this user",
             f"allow it on {existing}, or choose another folder with --data-dir or REMIT_DATA_DIR",
         )
+    if existing != folder:
+        return Finding("ok", "storage", f"{folder} will be made for an embedded PostgreSQL")
     return Finding("ok", "storage", f"an embedded PostgreSQL in {folder}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # in a folder that this user may not enter
 
 
 def _enrolment(settings: "Settings") -> Finding:
     if settings.agent_enrollment == "open":
-        return Finding("note", "enrolment", "open: any process on this machine may register a new agent")
+        tenant = f" in the tenant {settings.default_tenant}" if settings.default_tenant else ""
+        return Finding("note", "enrolment", f"open: any process on this machine may register a new agent{tenant}")
     return Finding("ok", "enrolment", "by key: `remit agents enroll` gives an agent its own")
 
 
-def _port(settings: "Settings") -> Finding:
+async def _port(settings: "Settings") -> Finding:
+    place = f"{settings.host}:{settings.port}"
+    if settings.port == 0:
+        return Finding("ok", "port", "any free one")
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return Finding("todo", "port", f"{place}: {error.strerror}", "correct REMIT_HOST and REMIT_PORT")
+        else:
+            return Finding("ok", "port", f"{place} is free")
+    match await _ask_remit(settings):
+        case "ok":
+            return Finding("ok", "port", f"{place} is a Remit server, which is ready")
+        case None:
             return Finding(
-                "note", "port", f"{settings.host}:{settings.port} is in use, by a running Remit or another program"
+                "todo", "port", f"{place} is used by another program", "stop that, or choose another with REMIT_PORT"
             )
-    return Finding("ok", "port", f"{settings.host}:{settings.port} is free")
+        case status:
+            return Finding(
+                "todo", "port", f"{place} is a Remit server, which is not ready: {status}", "look at its log"
+            )
+
+
+async def _ask_remit(settings: "Settings") -> str | None:
+    """`ok`, or what a Remit server on the port is missing; None if it is another program."""
+    import httpx
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        async with httpx.AsyncClient(timeout=SECONDS_TO_ANSWER, trust_env=False) as client:
+            said = (await client.get(f"http://{shown}:{settings.port}/readyz")).json()
+        troubles = [f"{name}: {check}" for name, check in said["checks"].items() if check != "ok"]
+        return None if "migrations" not in said["checks"] else "; ".join(troubles) or "ok"
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
@@ -131,8 +176,8 @@ async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
             database = await Database.open(dsn, size=1)
             try:
                 async with database.connection() as connection:
-                    version = connection.get_server_version()
-                    reached = Finding("ok", "database", f"PostgreSQL {version.major}.{version.minor} answers")
+                    version = await connection.fetchval("SHOW server_version")
+                    reached = Finding("ok", "database", f"PostgreSQL {version} answers")
                     if revision != head_revision():
                         return [reached, Finding("todo", "migrations", f"at {revision}", "run `remit db upgrade`")]
                     migrated = Finding("ok", "migrations", f"at {revision}, the newest")
@@ -144,27 +189,24 @@ async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
 
 
 async def _contents(settings: "Settings", connection: "Connection", *, offline: bool) -> list[Finding]:
-    looks: list[Callable[[], Awaitable[Finding]]] = [
-        lambda: _schema(settings, connection),
-        lambda: _tenants(settings, connection),
+    return [
+        await _schema(settings, connection),
+        await _tenants(settings, connection),
+        *await _agents(settings, connection, offline=offline),
     ]
-    if not offline:
-        looks.append(lambda: _agents(settings, connection))
-    return [await look() for look in looks]
 
 
 async def _schema(settings: "Settings", connection: "Connection") -> Finding:
-    from remit.app import asked_permissions
+    from remit.app import check_schema_answers
     from remit.authz.errors import AuthzError
     from remit.authz.load import load_engine
-    from remit.authz.model import Subject
-    from remit.db.params import Params
 
+    # What the next start would use is looked at, and not stored.
+    looking = connection.transaction()
+    await looking.start()
     try:
         engine = await load_engine(connection, settings)
-        for question in sorted(asked_permissions()):
-            type, _, permission = question.partition(".")
-            engine.check_sql(Params(), Subject("user", "0" * 8), permission, type, "NULL::uuid")
+        check_schema_answers(engine)
     except AuthzError as error:
         return Finding(
             "todo",
@@ -172,6 +214,8 @@ async def _schema(settings: "Settings", connection: "Connection") -> Finding:
             f"it does not answer what the routes ask: {error}",
             "correct the file of REMIT_AUTHZ_SCHEMA",
         )
+    finally:
+        await looking.rollback()
     return Finding("ok", "schema", "it answers every operation that a route asks")
 
 
@@ -193,29 +237,44 @@ async def _tenants(settings: "Settings", connection: "Connection") -> Finding:
     return Finding("ok", "tenants", f"{len(names)}")
 
 
-async def _agents(settings: "Settings", connection: "Connection") -> Finding:
+async def _agents(settings: "Settings", connection: "Connection", *, offline: bool) -> list[Finding]:
+    rows = await connection.fetch(
+        "SELECT a.name, a.acp_url FROM agents a JOIN tenants n ON n.id = a.tenant_id "
+        "WHERE a.status <> 'Deleted' AND n.disabled_at IS NULL ORDER BY a.name"
+    )
+    waiting = [row["name"] for row in rows if row["acp_url"] is None]
+    listening = [row for row in rows if row["acp_url"] is not None]
+    findings = []
+    if waiting:
+        do = "start each with the AGENT_API_KEY that `remit agents enroll` printed"
+        findings.append(Finding("note", "agents", f"enrolled and not registered yet: {', '.join(waiting)}", do))
+    if not listening:
+        return findings or [Finding("ok", "agents", "none yet")]
+    if offline:
+        return [*findings, Finding("ok", "agents", f"{len(listening)} registered, not called")]
+    answers = await _call_agents(settings, [row["acp_url"] for row in listening])
+    silent = [row["name"] for row, answer in zip(listening, answers, strict=True) if not answer]
+    if silent:
+        do = "start their processes; `remit agents list --tenant TENANT` shows where they should listen"
+        is_so = f"{len(silent)} of {len(listening)} do not answer: {', '.join(silent)}"
+        return [*findings, Finding("todo", "agents", is_so, do)]
+    return [*findings, Finding("ok", "agents", f"{len(listening)}, all answering")]
+
+
+async def _call_agents(settings: "Settings", addresses: list[str]) -> list[bool]:
+    """Whether each agent answers, a few of them asked at a time."""
     import httpx
 
     from remit.agents.addresses import AddressRefused, dial_address
 
-    rows = await connection.fetch("SELECT name, acp_url FROM agents WHERE status <> 'Deleted' ORDER BY name")
-    silent = []
-    async with httpx.AsyncClient(timeout=AGENT_SECONDS, trust_env=False) as client:
-        for row in rows:
+    limit = asyncio.Semaphore(AGENTS_AT_A_TIME)
+
+    async def call(client: httpx.AsyncClient, address: str) -> bool:
+        async with limit:
             try:
-                healthy = (
-                    row["acp_url"] is not None
-                    and (await client.get(f"{dial_address(row['acp_url'], settings)}/healthz")).is_success
-                )
+                return (await client.get(f"{dial_address(address, settings)}/healthz")).is_success
             except (httpx.HTTPError, AddressRefused):
-                healthy = False
-            if not healthy:
-                silent.append(row["name"])
-    if silent:
-        return Finding(
-            "todo",
-            "agents",
-            f"{len(silent)} of {len(rows)} do not answer: {', '.join(silent)}",
-            "start their processes; `remit agents list --tenant TENANT` shows where they should listen",
-        )
-    return Finding("ok", "agents", f"{len(rows)}, all answering" if rows else "none yet")
+                return False
+
+    async with httpx.AsyncClient(timeout=SECONDS_TO_ANSWER, trust_env=False) as client:
+        return await asyncio.gather(*(call(client, address) for address in addresses))

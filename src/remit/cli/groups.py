@@ -185,7 +185,7 @@ def disable(name: Name, tenant: OfTenant, as_json: AsJson = False, data_dir: Dat
     removed = administer(data_dir, work)
     text = f"The group {name} is disabled already."
     if removed is not None:
-        text = f"Disabled the group {name}; {len(removed)} members were taken out."
+        text = f"Disabled the group {name}; members taken out: {len(removed)}."
     show(as_json, {"name": name, "changed": removed is not None, "removed": removed or []}, text)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from remit.cli.context import AsJson, DataDir, OfTenant, Session, administer, fail
-from remit.cli.output import show, show_list, show_secret, show_time
+from remit.cli.output import show, show_date, show_list, show_secret
 
 keys_commands = typer.Typer(help="API keys: made, listed, revoked.")
 
@@ -87,10 +87,9 @@ def list_(tenant: OfTenant, as_json: AsJson = False, data_dir: DataDir = None) -
         administer(data_dir, work),
         {
             "id": lambda row: row["id"],
-            "holder": lambda row: f"{row['holder_type']}:{row['holder']}",
-            "name": lambda row: row["name"] or "",
             "begins with": lambda row: row["prefix"],
-            "last used": lambda row: show_time(row["last_used_at"]) or "never",
+            "holder": lambda row: row["holder"] + (f" ({row['name']})" if row["name"] else ""),
+            "last used": lambda row: show_date(row["last_used_at"]) or "never",
             "state": _show_key_state,
         },
         f"The tenant has no keys; `remit keys create --tenant {tenant} --user NAME` makes one.",
@@ -99,11 +98,11 @@ def list_(tenant: OfTenant, as_json: AsJson = False, data_dir: DataDir = None) -
 
 def _show_key_state(row: dict[str, Any]) -> str:
     if row["revoked_at"] is not None:
-        return f"revoked {show_time(row['revoked_at'])}"
+        return f"revoked {show_date(row['revoked_at'])}"
     if row["expires_at"] is None:
         return "good"
     expired = row["expires_at"] <= datetime.now(UTC)
-    return f"{'expired' if expired else 'good until'} {show_time(row['expires_at'])}"
+    return f"{'expired' if expired else 'good until'} {show_date(row['expires_at'])}"
 
 
 @keys_commands.command("revoke")

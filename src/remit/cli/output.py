@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 Row = TypeVar("Row")
 
 _WIDE = 10_000
+_WHOLE = ("id", "subject", "begins with")
 
 
 def print_json(value: Any) -> None:
@@ -74,7 +75,7 @@ def print_table(
     """Print a table, in colour on a terminal only. Ids are never cut; other cells continue on the next line.
 
     Args:
-        headings: one a column; columns headed `id` or `subject` stay on one line.
+        headings: one a column; columns headed as `_WHOLE` says stay on one line.
         rows: the cells.
         styles: the colour of a whole row, by its first cell.
     """
@@ -87,7 +88,7 @@ def print_table(
         console.width = _WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):
-        whole = heading in ("id", "subject")
+        whole = heading in _WHOLE
         width = max(len(row[number]) for row in rows) if whole else None
         table.add_column(heading, no_wrap=whole, min_width=width, overflow="fold")
     for row in rows:
@@ -101,6 +102,11 @@ def print_table(
 def show_time(time: datetime | None) -> str:
     """A time for people, in UTC, to the minute."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def show_date(time: datetime | None) -> str:
+    """A day for people, in UTC."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d")
 
 
 def show_state(disabled_at: datetime | None) -> str:

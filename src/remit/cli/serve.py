@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import socket
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from remit.cli.context import configured, fail
-from remit.settings import Settings
+
+if TYPE_CHECKING:
+    from remit.settings import Settings
 
 
 def serve(
@@ -44,7 +48,7 @@ def serve(
         uvloop.run(run_server(settings, dev=dev))
 
 
-def _refuse_open_enrolment_for_others(settings: Settings) -> None:
+def _refuse_open_enrolment_for_others(settings: "Settings") -> None:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(settings.host).is_loopback:
             return
@@ -55,10 +59,11 @@ def _refuse_open_enrolment_for_others(settings: Settings) -> None:
         )
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: "Settings") -> socket.socket:
     """The listening socket; a port that is taken ends the command with one line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named in full: the event loop turns off Nagle's delay only for sockets that say they are TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
@@ -71,7 +76,7 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def run_server(settings: Settings, *, dev: bool) -> None:
+async def run_server(settings: "Settings", *, dev: bool) -> None:
     """Serve until a signal comes.
 
     Args:
@@ -81,6 +86,7 @@ async def run_server(settings: Settings, *, dev: bool) -> None:
     import uvicorn
 
     from remit.app import create_app
+    from remit.background import keep_running
     from remit.db.connect import open_database
     from remit.migrations.run import upgrade
     from remit.migrations.state import check_current
@@ -107,7 +113,13 @@ async def run_server(settings: Settings, *, dev: bool) -> None:
                     server_header=False,
                 )
             )
-            work = asyncio.create_task(run_worker(settings, dsn)) if settings.embedded_worker else None
+            work = None
+            if settings.embedded_worker:
+                worker = partial(run_worker, settings, dsn)
+                work = asyncio.create_task(keep_running("background jobs", worker))
+            # After its shutdown the server raises the signal that ended it again; by default that would end the
+            # process before the database is left and stopped.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             try:
                 await server.serve(sockets=[listener])
             finally:
@@ -116,20 +128,21 @@ async def run_server(settings: Settings, *, dev: bool) -> None:
                     await asyncio.gather(work, return_exceptions=True)
 
 
-async def _check_schema(settings: Settings, dsn: str) -> None:
+async def _check_schema(settings: "Settings", dsn: str) -> None:
     """Load the schema once before anything is served: a refused one ends the command with its own words."""
+    from remit.app import check_schema_answers
     from remit.authz.load import load_engine
     from remit.db.pool import Database
 
     database = await Database.open(dsn, size=1)
     try:
         async with database.connection() as connection:
-            await load_engine(connection, settings)
+            check_schema_answers(await load_engine(connection, settings))
     finally:
         await database.close()
 
 
-async def _greet(settings: Settings, dsn: str) -> None:
+async def _greet(settings: "Settings", dsn: str) -> None:
     from remit.identity.first import make_first_admin
 
     secret = await make_first_admin(settings, dsn)

@@ -15,11 +15,16 @@ from fastapi import Request
 
 from remit.errors import Unavailable
 
+STATEMENT_SECONDS = 30
+# A server that hangs does not keep its own time: the client's ends a little later.
+COMMAND_SECONDS = STATEMENT_SECONDS + 5
+
 # What a lost, refused or exhausted database looks like; all of them are answered 503 and pass by themselves.
 UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that the server ended between two statements
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
@@ -41,6 +46,8 @@ async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") 
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
     # Ids are text everywhere above the database.
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
+    # The driver looks up the array types of these once per connection; now, rather than inside some request.
+    await connection.fetchval("SELECT $1::uuid[] IS NULL OR $2::jsonb[] IS NULL", None, None)
 
 
 class Database:
@@ -68,12 +75,13 @@ class Database:
             max_size=size,
             init=_prepare_connection,
             timeout=timeout,
+            command_timeout=COMMAND_SECONDS,
             server_settings={
                 "application_name": "remit",
                 "plan_cache_mode": "force_generic_plan",
                 "jit": "off",
                 "timezone": "UTC",
-                "statement_timeout": "30s",
+                "statement_timeout": f"{STATEMENT_SECONDS}s",
                 "idle_in_transaction_session_timeout": "30s",
             },
         )

@@ -70,9 +70,7 @@ def _creators(table: str) -> list[Column[object] | CheckConstraint | Index]:
             "creator_agent_id IS NULL OR num_nonnulls(creator_user_id, creator_service_account_id) = 0",
             name="agent_or_subject_creator",
         ),
-        Index(
-            f"ix_{table}_creator_user_id", "creator_user_id", postgresql_where=text("creator_user_id IS NOT NULL")
-        ),
+        Index(f"ix_{table}_creator_user_id", "creator_user_id", postgresql_where=text("creator_user_id IS NOT NULL")),
         Index(
             f"ix_{table}_creator_service_account_id",
             "creator_service_account_id",
@@ -134,9 +132,7 @@ agents = Table(
     _at("created_at"),
     _at("updated_at"),
     *_creators("agents"),
-    CheckConstraint(
-        "status IN ('Ready', 'Failed', 'Unknown', 'Deleted', 'Unhealthy', 'BuildOnly')", name="status"
-    ),
+    CheckConstraint("status IN ('Ready', 'Failed', 'Unknown', 'Deleted', 'Unhealthy', 'BuildOnly')", name="status"),
     CheckConstraint("acp_type IN ('sync', 'async', 'agentic')", name="acp_type"),
     Index(
         "uq_agents_tenant_id_name",

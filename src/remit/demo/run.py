@@ -167,12 +167,16 @@ async def _agent(url: str) -> AsyncIterator[str]:
     async with _process(command, dict(os.environ), stdout=asyncio.subprocess.PIPE) as process:
         assert process.stdout is not None, "it was asked for"
         async with asyncio.timeout(START_SECONDS):
-            async for line in process.stdout:
-                fact = json.loads(line)
-                if fact["event"] == "task":
-                    yield fact["task_id"]
-                    return
-        raise StepFailed("the agent ended before it had made its task; its words are above")
+            task_id = await _read_task_id(process.stdout)
+        yield task_id
+
+
+async def _read_task_id(said: asyncio.StreamReader) -> str:
+    async for line in said:
+        fact = json.loads(line)
+        if fact["event"] == "task":
+            return str(fact["task_id"])
+    raise StepFailed("the agent ended before it had made its task; its words are above")
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from remit.content import TaskMessageContent
 from remit.db.pool import Connection
 from remit.identity.principal import Principal
 from remit.ids import new_id
+from remit.messages.filters import MessageFilters, filter_sql
 from remit.paging import Page
 from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK, authorize_child
@@ -190,13 +191,14 @@ async def get_message(caller: Caller, message_id: str) -> TaskMessage:
 
 
 _LIST = f"""
-SELECT {COLUMNS} FROM messages WHERE task_id = $1 ORDER BY created_at DESC, id LIMIT $2 OFFSET $3
+SELECT {COLUMNS} FROM messages WHERE task_id = $1 AND {filter_sql("$4", "$5")}
+ ORDER BY created_at DESC, id LIMIT $2 OFFSET $3
 """
 
 
-async def list_messages(caller: Caller, task_id: str, page: Page) -> list[TaskMessage]:
+async def list_messages(caller: Caller, task_id: str, page: Page, filters: MessageFilters) -> list[TaskMessage]:
     """The messages of a task, newest first; messages of one moment in the order they were written."""
     await authorize(caller, TASK, "read", id=task_id, columns="t.id")
     async with caller.database.connection() as connection:
-        rows = await connection.fetch(_LIST, task_id, page.limit, page.skip)
+        rows = await connection.fetch(_LIST, task_id, page.limit, page.skip, filters.include, filters.exclude)
     return [read_message(row) for row in rows]

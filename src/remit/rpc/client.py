@@ -40,7 +40,7 @@ WITHHELD_PREFIXES = ("x-acting-", "x-stainless-", "x-forwarded-")
 # A proxy in front of the server may add a user's credential under many names (`x-auth-request-access-token`,
 # `x-amzn-oidc-data`, `x-goog-iap-jwt-assertion`); a word of these in a name is enough to keep it back.
 CREDENTIAL_WORDS = re.compile(
-    r"(^|[-_.])(api[-_]?key|auth|authn|authz|authorization|authentication|cookies?|credentials?|jwt|oidc|passwd|password"
+    r"(^|[-_.])(keys?|bearer|signature|cert|principal|auth|authn|authz|authorization|authentication|cookies?|credentials?|jwt|oidc|passwd|password"
     r"|secret|session|[a-z]*token)([-_.]|$)"
 )
 
@@ -70,7 +70,7 @@ def forward_headers(inbound: Mapping[str, str]) -> dict[str, str]:
     Returns:
         what goes on, by lower-case name. Applied to its own result it changes nothing.
     """
-    return {name.lower(): value for name, value in inbound.items() if _may_pass(name.lower(), value)}
+    return {name.lower(): value.strip() for name, value in inbound.items() if _may_pass(name.lower(), value)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class AgentClient:
                 raise AgentUnreachable("Too many calls to agents are in progress. Try again shortly.") from error
             except (TimeoutError, httpcore.TimeoutException) as error:
                 raise AgentTimeout("The agent did not answer in time.") from error
-            except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+            except (httpcore.NetworkError, httpcore.ProtocolError) as error:
                 raise AgentDisconnected("The agent's answer broke off or was not HTTP.") from error
             except AgentFailed as error:
                 raise AgentFailed(error.code, exchange.hide_address(error.message)) from error

@@ -7,11 +7,11 @@ known to be wrong before an agent is called is an HTTP 4xx, because the publishe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from remit.authz.route import parse_json
 from remit.content import JsonObject, TaskMessageContent, Text
@@ -40,10 +40,13 @@ class UnknownMethod(Invalid):
     rpc_code = -32601
 
 
+TaskName = Annotated[Text, Field(min_length=1, max_length=512)]
+
+
 class CreateTaskParams(BaseModel):
     """Params of `task/create`."""
 
-    name: Text | None = None
+    name: TaskName | None = None
     params: JsonObject | None = None
     task_metadata: JsonObject | None = None
 
@@ -52,7 +55,7 @@ class TaskRef(BaseModel):
     """Params of `task/cancel` and `task/interrupt`, and what the other methods know their task by."""
 
     task_id: Id | None = None
-    task_name: Text | None = None
+    task_name: TaskName | None = None
 
 
 class SendMessageParams(TaskRef):

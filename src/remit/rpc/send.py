@@ -1,7 +1,9 @@
 """`message/send`: the message is stored, the agent asked, its answer folded, stored and passed on as it comes."""
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from remit.rpc.call import (
     probe_task,
     require_type,
 )
-from remit.rpc.envelope import RpcId, SendMessageParams, failure, success
+from remit.rpc.envelope import RpcId, SendMessageParams, TaskRef, failure, success
 from remit.rpc.fold import CreateMessage, Fold, FoldError, ForwardUpdate, Step, StoreMessage
 from remit.tasks.service import Task, change_status, publish_task, read_task
 from remit.tasks.turns import Turn
@@ -39,11 +41,12 @@ async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTu
     """
     task, agent = await _find_or_create(context, params)
     require_type(agent, "message/send", "sync")
-    if task.status not in ("RUNNING", "INTERRUPTED", "FAILED"):
-        raise BadRequest(f"The task has ended ({task.status}). Send the message without it, or to another one.")
+    _require_open(task)
     turn = Turn(context.caller.database, task.id, context.settings.turn_lease)
     try:
-        await turn.take(context.settings.turn_wait)
+        if await turn.take(context.settings.turn_wait):
+            task = read_task(await find_task(context, TaskRef(task_id=task.id), "update"))
+            _require_open(task)
         async with context.caller.database.transaction() as connection:
             message = await insert_message(connection, task.id, params.content, author=context.caller.principal)
             resumed = (
@@ -61,6 +64,11 @@ async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTu
     if resumed is not None:
         publish_task(context.hub, resumed)
     return SendTurn(context, resumed or task, agent, turn, params)
+
+
+def _require_open(task: Task) -> None:
+    if task.status not in ("RUNNING", "INTERRUPTED", "FAILED"):
+        raise BadRequest(f"The task has ended ({task.status}). Send the message without it, or to another one.")
 
 
 async def _find_or_create(context: CallContext, params: SendMessageParams) -> tuple[Task, Mapping[str, Any]]:
@@ -117,8 +125,7 @@ class SendTurn:
             messages = await self._store_all()
         except (AgentError, FoldError) as error:
             AGENT_CALLS.labels("message/send", type(error).__name__).inc()
-            await self._store_all()
-            await self._turn.release()
+            await self._settle(self._store_all)
             raise AgentTrouble(str(error)) from error
         except (Unavailable, *UNREACHABLE) as error:
             self._context.background.spawn(self._abandon(self._store_all))
@@ -165,9 +172,9 @@ class SendTurn:
         except (AgentError, FoldError) as error:
             AGENT_CALLS.labels("message/send", type(error).__name__).inc()
             trouble = AgentTrouble(str(error))
-            await self._mark_interrupted()
-            await fail_task(self._context, self._task.id, trouble.message)
-            await self._turn.release()
+            await self._settle(
+                self._mark_interrupted, partial(fail_task, self._context, self._task.id, trouble.message)
+            )
             yield _line(failure(id, trouble))
             return
         except (RemitError, *UNREACHABLE) as error:
@@ -230,6 +237,22 @@ class SendTurn:
                     interrupted=not folded.complete,
                 )
             publish_message(self._context.hub, message, ("full", "done"))
+
+    async def _settle(self, *steps: Callable[[], Awaitable[Any]]) -> None:
+        """Store what an agent left that failed, and give the turn back: in the background, and waited for.
+
+        What fails here is logged there: it must not replace what the caller is told, nor keep the turn.
+        """
+
+        async def settle() -> None:
+            try:
+                for step in steps:
+                    await step()
+            finally:
+                await self._turn.release()
+
+        work = self._context.background.spawn(settle())
+        await asyncio.wait({work})
 
     async def _abandon(self, store: Any) -> None:
         """The client went away, or the database did: keep what came, and let the next one have the turn."""

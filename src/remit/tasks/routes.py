@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 from remit.agents.service import AGENT, Agent, read_agent
 from remit.agents.service import COLUMNS as AGENT_COLUMNS
 from remit.authz.guard import CurrentCaller, authorize, list_visible, probe
-from remit.authz.route import GuardedRoute, requires
+from remit.authz.route import GuardedRoute, parse_json, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.content import JsonObject, Text
 from remit.db.params import Params
@@ -35,6 +34,9 @@ router = APIRouter(tags=["tasks"], route_class=GuardedRoute)
 
 Hub = Annotated[StreamHub, Depends(get_hub)]
 Relationships = Annotated[str | None, Query(pattern=r"^agents$", description="`agents` adds the task's agents.")]
+
+
+DEEPEST_FILTER = 32
 
 
 class TaskDetail(Task):
@@ -119,10 +121,10 @@ async def read_filters(
 
 def _read_metadata(text: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = parse_json(text.encode(), DEEPEST_FILTER)
+    except (Invalid, UnicodeEncodeError):
         value = None
-    if not isinstance(value, dict) or not value or "\\u0000" in text:
+    if not isinstance(value, dict) or not value:
         raise Invalid([("query.task_metadata", "must be a JSON object with at least one member")])
     return value
 

@@ -38,21 +38,25 @@ class Turn:
         self._lease = lease
         self._holder = new_id()
 
-    async def take(self, wait: float) -> None:
+    async def take(self, wait: float) -> bool:
         """Wait for the turn.
 
         Args:
             wait: seconds to wait at most.
 
+        Returns:
+            Whether another send had it first, so that the task may have changed meanwhile.
+
         Raises:
             TaskBusy: another send still has it then.
         """
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + wait, FIRST_PAUSE
+        deadline, pause, waited = loop.time() + wait, FIRST_PAUSE, False
         while True:
             async with self._database.connection() as connection:
                 if await connection.fetchval(_TAKE, self._task_id, self._holder, self._lease):
-                    return
+                    return waited
+            waited = True
             if loop.time() >= deadline:
                 raise TaskBusy("The task is answering another message. Send this one when that answer is complete.")
             await asyncio.sleep(pause)

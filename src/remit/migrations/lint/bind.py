@@ -1,5 +1,6 @@
 """A database connection that is not there: it records what is sent, and knows no answers."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -8,14 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.exc import CompileError
+from sqlalchemy.exc import CompileError, SAWarning
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement
 
 from remit.migrations.lint.errors import NeedsDatabaseError
 from remit.migrations.lint.parse import SyntaxUnknownError, parse
 
-_RENDERER = PGDialect(paramstyle="numeric_dollar")
+_RENDERER: Dialect = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 def render_sql(construct: Any, parameters: Any = None) -> str:
@@ -29,11 +30,17 @@ def render_sql(construct: Any, parameters: Any = None) -> str:
     if isinstance(construct, ExecutableDDLElement):
         return str(construct.compile(dialect=_RENDERER)).strip()
     try:
-        bound = construct.params(values) if isinstance(values, Mapping) else construct
-        compiled = bound.compile(dialect=_RENDERER, compile_kwargs={"literal_binds": True}, column_keys=keys)
-        return str(compiled).strip()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # about how values look when they are written out
+            return _write_out(construct, values, keys)
     except (CompileError, NotImplementedError, TypeError, ValueError, AttributeError):
         return str(construct.compile(dialect=_RENDERER, column_keys=keys)).strip()
+
+
+def _write_out(construct: ClauseElement, values: Any, keys: list[str] | None) -> str:
+    bound = construct.params(values) if isinstance(values, Mapping) else construct
+    compiled = bound.compile(dialect=_RENDERER, compile_kwargs={"literal_binds": True}, column_keys=keys)
+    return str(compiled).strip()
 
 
 class Unknown(str):
@@ -70,11 +77,9 @@ class UnknownResult:
     def __iter__(self) -> Iterator[UnknownRow]:
         return iter([self._make_row()])
 
-    def all(self) -> list[UnknownRow]:
+    def fetchall(self) -> list[UnknownRow]:
         """The rows."""
         return [self._make_row()]
-
-    fetchall = all
 
     def mappings(self) -> "UnknownResult":
         """The rows by name."""
@@ -84,7 +89,9 @@ class UnknownResult:
         """The first column."""
         return [Unknown("1")]
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
+        if name == "all":
+            return self.fetchall
         if name.startswith("__"):
             raise AttributeError(name)
         raise NeedsDatabaseError(f"the revision reads an answer of the database (`.{name}`)")
@@ -105,7 +112,7 @@ class RecordingBind(MockConnection):
         self._record = record
         self._count_rows = count_rows
 
-    def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> Any:
+    def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> Any:  # noqa: ARG002 - as a connection
         """Record a statement."""
         sql = render_sql(obj, parameters)
         self._record(sql)
@@ -133,6 +140,8 @@ class RecordingBind(MockConnection):
         return False
 
     @contextmanager
-    def begin_nested(self) -> Iterator[None]:
-        """A savepoint, which changes no boundary."""
-        yield
+    def begin(self) -> Iterator["RecordingBind"]:
+        """A transaction that joins the one of the migration."""
+        yield self
+
+    begin_nested = begin

@@ -4,8 +4,9 @@ and the notes of ALTER TABLE, CREATE INDEX and VALIDATE CONSTRAINT.
 
 from enum import IntEnum
 
+from remit.migrations.lint.column_types import is_widening
 from remit.migrations.lint.model import Node, Statement
-from remit.migrations.lint.parse import deparse_type, dump, name_of, walk
+from remit.migrations.lint.parse import deparse_type, name_of, walk
 from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
 
 
@@ -63,7 +64,9 @@ def _find_locks(kind: str, body: Node, schema: Schema) -> list[tuple[str, Mode]]
         case "truncate_stmt":
             return [(name_of(item["range_var"]), Mode.ACCESS_EXCLUSIVE) for item in body["relations"]]
         case "vacuum_stmt" if is_full_vacuum(body):
-            return [(name_of(item["vacuum_relation"]["relation"]), Mode.ACCESS_EXCLUSIVE) for item in body.get("rels", ())]
+            return [
+                (name_of(item["vacuum_relation"]["relation"]), Mode.ACCESS_EXCLUSIVE) for item in body.get("rels", ())
+            ]
         case "cluster_stmt" if "relation" in body:
             return [(name_of(body["relation"]), Mode.ACCESS_EXCLUSIVE)]
         case "reindex_stmt" if "relation" in body:
@@ -78,8 +81,9 @@ def _find_locks(kind: str, body: Node, schema: Schema) -> list[tuple[str, Mode]]
         case "create_policy_stmt" | "alter_policy_stmt":
             return [(name_of(body["table"]), Mode.ACCESS_EXCLUSIVE)]
         case "create_stmt":
-            targets = [name_of(node["pktable"]) for key, node in walk(dict(body)) if key == "constraint" and "pktable" in node]
-            return [(target, Mode.SHARE_ROW_EXCLUSIVE) for target in targets]
+            parents = body.get("inh_relations", ()) if "partbound" in body else ()
+            found = [(name_of(item["range_var"]), Mode.ACCESS_EXCLUSIVE) for item in parents]
+            return found + [(target, Mode.SHARE_ROW_EXCLUSIVE) for target in _find_referenced(body)]
         case "update_stmt" | "delete_stmt" | "insert_stmt" | "merge_stmt":
             return [(name_of(body["relation"]), Mode.ROW_EXCLUSIVE)]
         case "refresh_mat_view_stmt":
@@ -101,16 +105,16 @@ def _find_alter_locks(body: Node, schema: Schema) -> list[tuple[str, Mode]]:
         found.append((table, mode))
         if kind == "AT_AttachPartition":
             found.append((name_of(definition["partition_cmd"]["name"]), Mode.ACCESS_EXCLUSIVE))
-        found += [
-            (name_of(node["pktable"]), Mode.SHARE_ROW_EXCLUSIVE)
-            for key, node in walk(dict(definition))
-            if key == "constraint" and "pktable" in node
-        ]
+        found += [(target, Mode.SHARE_ROW_EXCLUSIVE) for target in _find_referenced(definition)]
         if kind == "AT_DropConstraint":
             known = schema.tables[table].constraints.get(command["name"]) if table in schema.tables else None
             if known is not None and known.references:
                 found.append((known.references, Mode.ACCESS_EXCLUSIVE))
     return found
+
+
+def _find_referenced(node: Node) -> list[str]:
+    return [name_of(part["pktable"]) for kind, part in walk(dict(node)) if kind == "constraint" and "pktable" in part]
 
 
 def _find_drop_locks(body: Node, schema: Schema) -> list[tuple[str, Mode]]:
@@ -177,8 +181,8 @@ def _find_alter_work(body: Node, schema: Schema) -> dict[str, str]:
                 return {table: "reads every row"}
             case "AT_AlterColumnType" if not is_widening(schema, table, command):
                 return {table: "rewrites it"}
-            case "AT_AddColumn" if rewrites_on_add(definition["column_def"]):
-                return {table: "rewrites it"}
+            case "AT_AddColumn" if what := _describe_new_column(definition["column_def"]):
+                return {table: what}
             case "AT_SetTableSpace" | "AT_SetLogged" | "AT_SetUnLogged" | "AT_SetAccessMethod":
                 return {table: "rewrites it"}
     return {}
@@ -206,62 +210,50 @@ def is_known_not_null(schema: Schema, table: str, column: str) -> bool:
     )
 
 
-def _proves_not_null(expression: str, column: str) -> bool:
-    test = dump({"null_test": {"arg": {"column_ref": {"fields": [{"string": {"sval": column}}]}}, "nulltesttype": "IS_NOT_NULL"}})
-    if expression == test:
-        return True
-    # A conjunction proves what any of its parts proves.
-    return expression.startswith('{"bool_expr": {"args"') and '"boolop": "AND_EXPR"' in expression and test in expression
-
-
-_UNBOUNDED = {"text", "varchar", "character varying"}
-
-
-def is_widening(schema: Schema, table: str, command: Node) -> bool:
-    """Whether a change of type leaves every row as it is: to text or to a longer varchar, or a wider numeric."""
-    known = schema.tables.get(table)
-    column = known.columns.get(command["name"]) if known else None
-    definition = command["def"]["column_def"]
-    if column is None or "raw_default" in definition:
-        return False
-    old_name, old_sizes = _split_type(column.type)
-    new_name, new_sizes = _split_type(deparse_type(definition["type_name"]))
-    if (old_name, old_sizes) == (new_name, new_sizes):
-        return True
-    if old_name in _UNBOUNDED and new_name in _UNBOUNDED:
-        return not new_sizes or (bool(old_sizes) and new_sizes[0] >= old_sizes[0])
-    if old_name == new_name == "numeric" and old_sizes:
-        scales = [(*sizes, 0)[1] for sizes in (old_sizes, new_sizes or old_sizes)]
-        return not new_sizes or (new_sizes[0] >= old_sizes[0] and scales[0] == scales[1])
-    if old_name == new_name and old_name in ("timestamp", "timestamptz", "time", "timetz", "varbit", "interval"):
-        return not new_sizes or (bool(old_sizes) and new_sizes[0] >= old_sizes[0])
-    return {old_name, new_name} == {"inet", "cidr"} and new_name == "inet"
-
-
-def _split_type(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, sizes = text.rstrip(")").partition("(")
-    return name, tuple(int(size) for size in sizes.split(",") if size)
+def _proves_not_null(expression: Node, column: str) -> bool:
+    """Whether a condition cannot hold for NULL; a conjunction proves what any of its parts proves."""
+    if expression.get("bool_expr", {}).get("boolop") == "AND_EXPR":
+        return any(_proves_not_null(part, column) for part in expression["bool_expr"]["args"])
+    test = expression.get("null_test", {})
+    fields = test.get("arg", {}).get("column_ref", {}).get("fields", ())
+    return test.get("nulltesttype") == "IS_NOT_NULL" and [item.get("string", {}).get("sval") for item in fields] == [
+        column
+    ]
 
 
 def rewrites_on_add(column: Node) -> bool:
     """Whether adding a column writes every row: a generated or identity column, or a default that is not the same for
     all of them (PostgreSQL 11 on).
     """
-    if join := [item["constraint"] for item in column.get("constraints", ())]:
-        for constraint in join:
-            if constraint["contype"] == "CONSTR_GENERATED":
-                return constraint.get("generated_kind", "s") == "s"
-            if constraint["contype"] == "CONSTR_IDENTITY":
+    for item in column.get("constraints", ()):
+        constraint = item["constraint"]
+        match constraint["contype"]:
+            case "CONSTR_GENERATED":
+                return bool(constraint.get("generated_kind", "s") == "s")
+            case "CONSTR_IDENTITY":
                 return True
-            if constraint["contype"] == "CONSTR_DEFAULT" and is_volatile(constraint.get("raw_expr", {})):
+            case "CONSTR_DEFAULT" if is_volatile(constraint.get("raw_expr", {})):
                 return True
     return deparse_type(column["type_name"]) in ("serial", "bigserial", "smallserial", "serial4", "serial8")
+
+
+def _describe_new_column(column: Node) -> str | None:
+    kinds = {item["constraint"]["contype"] for item in column.get("constraints", ())}
+    if rewrites_on_add(column):
+        return "rewrites it"
+    if kinds & {"CONSTR_UNIQUE", "CONSTR_PRIMARY"}:
+        return "builds an index over it"
+    # A foreign key on a new column without a default has nothing to look at; a check is evaluated for every row.
+    if "CONSTR_CHECK" in kinds or {"CONSTR_FOREIGN", "CONSTR_DEFAULT"} <= kinds:
+        return "reads every row"
+    return None
 
 
 _STABLE = {
     "now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "current_user", "session_user",
     "current_setting", "current_database", "current_schema", "to_jsonb", "jsonb_build_object", "jsonb_build_array",
-    "json_build_object", "lower", "upper", "coalesce", "make_interval", "date_trunc", "timezone", "concat", "array_fill",
+    "json_build_object", "lower", "upper", "coalesce", "make_interval", "date_trunc", "timezone", "concat",
+    "array_fill",
     "to_timestamp", "make_date", "md5", "decode", "encode", "round", "abs", "length", "to_char", "txid_current",
     "pg_current_xact_id",
 }  # fmt: skip

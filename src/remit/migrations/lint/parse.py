@@ -1,6 +1,5 @@
 """The only module that knows the parser library: SQL text to parse trees, by PostgreSQL's own grammar."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -134,16 +133,3 @@ def deparse_type(node: Node) -> str:
     mods = [str(mod.get("a_const", {}).get("ival", {}).get("ival", 0)) for mod in node.get("typmods", ())]
     name = join_names(node["names"]) + (f"({','.join(mods)})" if mods else "")
     return name + "[]" * len(node.get("array_bounds", ()))
-
-
-def dump(node: Node) -> str:
-    """A node as text without positions, to compare two."""
-    return json.dumps(_strip(node), sort_keys=True)
-
-
-def _strip(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strip(item) for key, item in value.items() if key != "location"}
-    if isinstance(value, list):
-        return [_strip(item) for item in value]
-    return value

@@ -98,7 +98,9 @@ def _load_revisions(config: Config, config_file: Path) -> tuple[ScriptDirectory,
     except CommandError as error:
         raise LintError(f"{config_file}: {describe_command(error)}") from error
     except (Exception, SystemExit) as error:
-        raise LintError(f"a revision in the folder that {config_file} names cannot be imported: {_locate(error)}") from error
+        raise LintError(
+            f"a revision in the folder that {config_file} names cannot be imported: {_locate(error)}"
+        ) from error
     if not revisions:
         raise LintError(f"there is no revision in {script.versions}, which {config_file} names")
     return script, revisions
@@ -180,5 +182,10 @@ def _read_settings(root: Path) -> LintSettings:
             raise LintError(f"{file}: {SETTINGS_TABLE} has no {name!r}; it knows {', '.join(names)}")
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise LintError(f"{file}: {name} in {SETTINGS_TABLE} must be a list of strings")
-    lists = {name: tuple(value) if name == "code" else frozenset(value) for name, value in table.items()}
-    return LintSettings(**lists)
+    return LintSettings(
+        code=tuple(table.get("code", ["."])),
+        small_tables=frozenset(table.get("small_tables", ())),
+        registered_tables=frozenset(table.get("registered_tables", ())),
+        registration_tables=frozenset(table.get("registration_tables", LintSettings.registration_tables)),
+        disable=frozenset(table.get("disable", ())),
+    )

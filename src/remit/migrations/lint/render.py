@@ -31,13 +31,13 @@ class Rendering:
         events: in the order of sending.
         failed: what a revision raised that cannot be rendered, by its id.
         options: what env.py gave to `context.configure`.
-        order: the revisions that were run.
+        starts: for each revision, how many events there were before it.
     """
 
     events: list[Event] = field(default_factory=list)
     failed: dict[str, BaseException] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
+    starts: dict[str, int] = field(default_factory=dict)
 
 
 class _Recorder:
@@ -54,7 +54,7 @@ class _Recorder:
             return  # Alembic's own table of versions
         self.rendering.events.append(Event(self.revision, sql, find_sites()))
 
-    def execute(self, construct: Any, execution_options: Any = None, multiparams: Any = None, params: Any = None) -> None:
+    def execute(self, construct: Any, _: Any = None, multiparams: Any = None, params: Any = None) -> None:
         self.record(render_sql(construct, multiparams or params) + ";")
 
     def count_rows(self) -> int:
@@ -66,7 +66,7 @@ class _Recorder:
 
     def run(self, revision: str, migrate: Callable[..., None], **arguments: Any) -> None:
         self.revision, self.started = revision, True
-        self.rendering.order.append(revision)
+        self.rendering.starts[revision] = len(self.rendering.events)
         try:
             migrate(**arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a revision raises is told, none is passed over
@@ -75,31 +75,40 @@ class _Recorder:
             self.revision = None
 
 
-class _Environment(EnvironmentContext):
-    """Alembic's context, whose output goes to a recorder."""
+def _make_environment(
+    config: Config,
+    script: ScriptDirectory,
+    recorder: _Recorder,
+    migrations: Sequence[tuple[str, Callable[..., None]]],
+) -> EnvironmentContext:
+    """Alembic's context for env.py, whose output goes to a recorder. Its proxies do not work for a subclass."""
+    environment = EnvironmentContext(config, script, as_sql=True)
+    configure = environment.configure
 
-    recorder: _Recorder
-    migrations: Sequence[tuple[str, Callable[..., None]]]
+    def configure_recording(*arguments: Any, **options: Any) -> None:
+        configure(*arguments, **{**options, "output_buffer": StringIO()})
+        recorder.rendering.options = dict(environment.context_opts)
+        _redirect(environment.get_context(), recorder)
 
-    def configure(self, *arguments: Any, **options: Any) -> None:
-        options.pop("output_buffer", None)
-        super().configure(*arguments, output_buffer=StringIO(), **options)
-        self.recorder.rendering.options = dict(self.context_opts)
-        context = self.get_context()
-        if context.dialect.name != "postgresql":
-            raise LintError(
-                f"the project's dialect is {context.dialect.name}: the linter knows what blocks in PostgreSQL only"
-            )
-        bind = RecordingBind(context.dialect, lambda sql: self.recorder.record(sql + ";"), self.recorder.count_rows)
-        implementation: Any = context.impl
-        implementation.connection = bind
-        implementation._exec = self.recorder.execute
-        implementation.static_output = self.recorder.record
-        context.connection = bind  # type: ignore[assignment]  # stands in for a connection
+    def run_migrations(**arguments: Any) -> None:
+        run_each(environment.get_context(), migrations, recorder.run, arguments)
 
-    def run_migrations(self, **arguments: Any) -> None:
-        context = self.get_context()
-        run_each(context, self.migrations, self.recorder.run, arguments)
+    environment.configure = configure_recording  # type: ignore[method-assign]  # this one instance is changed
+    environment.run_migrations = run_migrations  # type: ignore[method-assign]  # this one instance is changed
+    return environment
+
+
+def _redirect(context: MigrationContext, recorder: _Recorder) -> None:
+    if context.dialect.name != "postgresql":
+        raise LintError(
+            f"the project's dialect is {context.dialect.name}: the linter knows what blocks in PostgreSQL only"
+        )
+    bind = RecordingBind(context.dialect, lambda sql: recorder.record(sql + ";"), recorder.count_rows)
+    implementation: Any = context.impl
+    implementation.connection = bind
+    implementation._exec = recorder.execute  # the one door through which all statements go
+    implementation.static_output = recorder.record
+    context.connection = bind  # type: ignore[assignment]  # stands in for a connection
 
 
 def run_each(
@@ -122,15 +131,18 @@ def render(config: Config, script: ScriptDirectory, revisions: Sequence[Script],
     Raises:
         LintError: env.py does not run without a database, or is not for PostgreSQL.
     """
-    environment = _Environment(config, script, as_sql=True)
-    environment.recorder = recorder = _Recorder()
-    environment.migrations = list_migrations(revisions, direction)
+    recorder = _Recorder()
+    environment = _make_environment(config, script, recorder, list_migrations(revisions, direction))
     where = Path(script.dir) / "env.py"
     with environment, _refuse_connections(), _keep_quiet():
         try:
             script.run_env()
         except LintError as error:
             raise LintError(f"{where}: {error}") from error
+        except ImportError as error:
+            raise LintError(
+                f"{where} does not import ({describe(error)}): install the project and Remit into one environment"
+            ) from error
         except (Exception, SystemExit) as error:
             raise LintError(
                 f"{where} does not run offline ({describe(error)}); the linter never uses a live database: let the "

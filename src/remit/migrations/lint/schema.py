@@ -1,9 +1,10 @@
 """What the history says about the tables before each statement."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from remit.migrations.lint.model import Node, Statement
-from remit.migrations.lint.parse import deparse_type, dump, join_names, name_of
+from remit.migrations.lint.parse import deparse_type, join_names, name_of
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Constraint:
     kind: str
     columns: tuple[str, ...]
     valid: bool
-    expression: str = ""
+    expression: Node = field(default_factory=dict)
     references: str | None = None
 
 
@@ -52,7 +53,13 @@ class Schema:
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {}
         self.indexes: dict[str, Index] = {}
-        self.types: dict[str, int | None] = {}  # the transaction that made it
+        self.types: dict[str, str] = {}  # the revision that made it
+
+    def copy(self) -> "Schema":
+        """The tables as they are now; a table is never changed in place, so that copies are cheap."""
+        other = Schema()
+        other.tables, other.indexes, other.types = dict(self.tables), dict(self.indexes), dict(self.types)
+        return other
 
     def apply(self, statement: Statement) -> None:
         """Take over what a statement does."""
@@ -77,7 +84,7 @@ class Schema:
         self.tables[name] = Table(name, statement.revision)
 
     def _apply_create_enum_stmt(self, statement: Statement, body: Node) -> None:
-        self.types[join_names(body["type_name"])] = statement.transaction
+        self.types[join_names(body["type_name"])] = statement.revision
 
     def _apply_index_stmt(self, statement: Statement, body: Node) -> None:
         columns = tuple(item["index_elem"].get("name", "") for item in body.get("index_params", ()))
@@ -95,24 +102,25 @@ class Schema:
         if "relation" not in body:
             return
         name, new = name_of(body["relation"]), body["newname"]
-        table = self.tables.get(name)
+        table = deepcopy(self.tables.get(name))
         if body["rename_type"] == "OBJECT_TABLE" and table is not None:
             del self.tables[name]
             table.name = new
             self.tables[new] = table
         elif body["rename_type"] == "OBJECT_COLUMN" and table is not None and body["subname"] in table.columns:
             table.columns[new] = table.columns.pop(body["subname"])
+            self.tables[name] = table
         elif body["rename_type"] == "OBJECT_INDEX" and name in self.indexes:
             self.indexes[new] = self.indexes.pop(name)
 
-    def _apply_alter_table_stmt(self, statement: Statement, body: Node) -> None:
+    def _apply_alter_table_stmt(self, _: Statement, body: Node) -> None:
         name = name_of(body["relation"])
         # What is known of a table from outside of the history begins with its first change.
-        table = self.tables.setdefault(name, Table(name, ""))
+        table = self.tables[name] = deepcopy(self.tables.get(name)) or Table(name, "")
         for command in commands_of(body):
-            self._change_table(table, command, statement)
+            self._change_table(table, command)
 
-    def _change_table(self, table: Table, command: Node, statement: Statement) -> None:
+    def _change_table(self, table: Table, command: Node) -> None:
         name, definition = command.get("name", ""), command.get("def", {})
         column = table.columns.get(name)
         match command.get("subtype", "AT_AddColumn"):
@@ -155,7 +163,7 @@ class Schema:
             kind,
             columns,
             not definition.get("skip_validation", False),
-            dump(definition.get("raw_expr", {})),
+            definition.get("raw_expr", {}),
             name_of(target) if target else None,
         )
         if kind == "CONSTR_PRIMARY":

@@ -56,6 +56,10 @@ class Scratch:
         self._connection.commit()
         return self._events
 
+    def give_up(self) -> None:
+        """Undo what a failed revision began."""
+        self._connection.rollback()
+
     def note_statement(self, sql: str) -> None:
         """Keep a statement, unless it only reads the catalog."""
         if self._revision is not None and not _reads_catalog_only(sql):
@@ -67,7 +71,7 @@ class Scratch:
             migrate()
         except (Exception, SystemExit) as error:
             raise LintError(
-                f"revision {revision} cannot be rendered, and fails in an empty scratch database too ({describe(error)})"
+                f"revision {revision} cannot be rendered, and fails in an empty scratch database ({describe(error)})"
             ) from error
         finally:
             self._revision = None
@@ -82,7 +86,7 @@ class Scratch:
                 yield
             self.note_statement("BEGIN")
 
-        context.autocommit_block = watched  # type: ignore[method-assign,assignment]  # this one instance is watched
+        context.autocommit_block = watched  # type: ignore[method-assign]  # this one instance is watched
 
 
 @contextmanager

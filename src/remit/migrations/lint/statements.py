@@ -57,9 +57,7 @@ def _make_statement(event: Event, parsed: Parsed, direction: Direction, transact
 
     def make(part: Parsed, inner: tuple[Statement, ...] = ()) -> Statement:
         assert event.revision is not None
-        return Statement(
-            event.revision, direction, part.sql, part.kind, part.body, transaction, event.sites, inner
-        )
+        return Statement(event.revision, direction, part.sql, part.kind, part.body, transaction, event.sites, inner)
 
     block = parse_block(parsed.sql) if parsed.kind == "do_stmt" else []
     return make(parsed, tuple(make(part) for part in block))
@@ -72,7 +70,7 @@ def _parse_event(event: Event) -> tuple[Parsed, ...]:
         place = f" at {event.sites[-1].file}:{event.sites[-1].line}" if event.sites else ""
         text = " ".join(event.sql.split())[:120]
         raise LintError(
-            f"revision {event.revision or 'env.py'}{place}: PostgreSQL's grammar does not know this SQL ({error}): {text}"
+            f"revision {event.revision or 'env.py'}{place}: PostgreSQL's grammar does not have this ({error}): {text}"
         ) from error
 
 
@@ -130,7 +128,9 @@ def _read_setting(text: str) -> dict[str, str]:
     if not any(name in text for name in TIMEOUTS):
         return {}
     try:
-        return {name: value for parsed in parse(text) for name, value in read_set(parsed.kind, dict(parsed.body)).items()}
+        return {
+            name: value for parsed in parse(text) for name, value in read_set(parsed.kind, dict(parsed.body)).items()
+        }
     except SyntaxUnknownError:
         pass
     try:

@@ -1,0 +1,87 @@
+"""Says which form the SQL of a permission has, for a check and for a list, and why."""
+
+from dataclasses import dataclass
+
+from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.lists import ListCompiler
+from remit.authz.postgres import PostgresEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one permission is answered for one kind of caller.
+
+    Attributes:
+        check: the form of the check.
+        branches: for lists, each kind of relationship that the merge reads, with what else it asks of a row.
+        whole_sets: nodes whose objects are all found before the merge begins; cheap as long as they are few.
+    """
+
+    check: str
+    branches: tuple[str, ...]
+    whole_sets: tuple[str, ...]
+
+
+def describe_plan(engine: PostgresEngine, resource_type: str, permission: str, subject_type: str = "user") -> Plan:
+    """Describe the plan of a permission.
+
+    Raises:
+        PermissionUnknown: the schema has no such type or permission.
+    """
+    compiler = engine.compiler_for(subject_type)
+    node = Node(resource_type, permission)
+    graph = compiler.graph
+    recursive = [found for found in [node, *_reached(compiler.graph.expand(node))] if graph.component(found)]
+    if not recursive:
+        check = "probes from the resource, without recursion"
+    elif all(compiler.linear_products(found) is not None for found in recursive):
+        check = f"probes from the resource, and a walk down through {', '.join(map(_name, recursive))}"
+    else:
+        hard = [found for found in recursive if compiler.linear_products(found) is None]
+        check = f"all objects in reach, solved in rounds: {', '.join(map(_name, hard))} combine recursive parts"
+    branches, sets = [], []
+    for branch in ListCompiler(compiler).branches(node):
+        also = f", then asks {' and '.join(map(_describe, branch.conditions))}" if branch.conditions else ""
+        branches.append(f"{_describe(branch.leaf)}{also}")
+        if isinstance(branch.leaf, Hop):
+            sets.append(_name(branch.leaf.target))
+    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)))
+
+
+def _name(node: Node) -> str:
+    return f"{node.type}#{node.name}"
+
+
+def _reached(term: Term) -> list[Node]:
+    match term:
+        case Hop(target=target):
+            return [target]
+        case Every(targets=targets):
+            return [target for _, _, target in targets]
+        case Call(node):
+            return [node]
+        case Any(parts) | All(parts):
+            return [node for part in parts for node in _reached(part)]
+        case Not(part):
+            return _reached(part)
+    return []
+
+
+def _describe(term: Term) -> str:
+    match term:
+        case Same():
+            return "the caller itself"
+        case Direct(relations, everyone):
+            return f"{'everyone' if everyone else 'the caller'} as {' | '.join(relations)}"
+        case Hop(relations=relations, target=target):
+            return f"{' | '.join(relations)} -> {_name(target)}"
+        case Every(relation=relation, targets=targets):
+            return f"{relation}.all({targets[0][2].name})"
+        case Call(node):
+            return _name(node)
+        case Not(part):
+            return f"not ({_describe(part)})"
+        case Any(parts):
+            return f"({' or '.join(map(_describe, parts))})"
+        case All(parts):
+            return f"({' and '.join(map(_describe, parts))})"

@@ -1,0 +1,213 @@
+"""`remit authz validate`, `why`, `explain-plan` and `schema`: the engine's own commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remit.cli.context import AsJson, DataDir, Session, administer, fail
+from remit.cli.output import print_json, print_line, print_table, show
+
+if TYPE_CHECKING:
+    from remit.authz.postgres import PostgresEngine
+    from remit.authz.validate import FileResult
+
+engine_commands = typer.Typer(help="The engine: validation files, explanations, plans and the schema.")
+schema_commands = typer.Typer(help="The schema that holds in the database.")
+engine_commands.add_typer(schema_commands, name="schema")
+
+FAILED = 1
+
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="Validation files (YAML).", exists=True, dir_okay=False)
+]
+
+
+def _embedded(session: Session) -> "PostgresEngine":
+    from remit.authz.postgres import PostgresEngine
+
+    if not isinstance(session.engine, PostgresEngine):
+        fail("only the embedded engine explains itself; use the tools of the engine that is configured")
+    return session.engine
+
+
+@engine_commands.command("validate")
+def validate(files: Files, as_json: AsJson = False) -> None:
+    """Run SpiceDB's validation files on a scratch database; exit code 0 if everything holds, 1 if not.
+
+    Example:
+
+    $ remit authz validate schema-tests/*.yaml
+    """
+    results = _run_files(files)
+    if as_json:
+        print_json(
+            {
+                "files": [
+                    {
+                        "file": result.file,
+                        "passed": result.passed,
+                        "failures": list(result.failures),
+                        "unsupported": result.unsupported,
+                    }
+                    for result in results
+                ]
+            }
+        )
+    else:
+        rows = [[_outcome(result), result.file, str(result.questions)] for result in results]
+        print_table(
+            ["result", "file", "questions"], rows, {"failed": "red", "unsupported": "yellow", "passed": "green"}
+        )
+        for result in results:
+            for failure in result.failures:
+                print_line(f"{result.file}: {failure}")
+        print_line(f"{sum(result.passed for result in results)} of {len(results)} files passed.")
+    if not all(result.passed for result in results):
+        raise typer.Exit(FAILED)
+
+
+def _outcome(result: "FileResult") -> str:
+    return "passed" if result.passed else "unsupported" if result.unsupported else "failed"
+
+
+def _run_files(files: list[Path]) -> list["FileResult"]:
+    import asyncio
+    import tempfile
+
+    import asyncpg
+
+    from remit.authz.validate import validate_files
+    from remit.db.embedded import EmbeddedPostgres
+    from remit.migrations.run import upgrade
+
+    async def run(dsn: str) -> list["FileResult"]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                return await validate_files(connection, files)
+        finally:
+            await connection.close()
+
+    with tempfile.TemporaryDirectory(prefix="remit-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres.start_blocking(Path(folder), options={"fsync": "off"})
+        try:
+            upgrade(server.dsn)
+            return asyncio.run(run(server.dsn))
+        finally:
+            server.stop_blocking()
+
+
+@engine_commands.command("why")
+def why(
+    resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="As task:ID, task:NAME or agent:NAME.")],
+    permission: Annotated[str, typer.Argument(help="A permission of the resource's type.")],
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="As user:NAME, group:NAME#member or agent:NAME.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Where names are looked up.")] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Explain a check: the shortest path for an allow, what is missing for a denial. Exit code 0 if allowed, 1 if not.
+
+    Example:
+
+    $ remit authz why task:report cancel user:bob --tenant acme
+    """
+
+    async def work(session: Session) -> tuple[bool, dict[str, object], str]:
+        from remit.authz.explain import explain
+        from remit.authz.explain_text import render_json, render_text
+        from remit.cli.names import find_any_subject, find_resource
+        from remit.identity.tenants import find_tenant
+
+        tenant_id = (await find_tenant(session.connection, tenant)).id if tenant else None
+        asked = await find_resource(session.connection, tenant_id, resource)
+        asker = await find_any_subject(session.connection, tenant_id, subject)
+        found = await explain(_embedded(session), session.connection, asker, permission, asked)
+        return found.allowed, render_json(found), render_text(found)
+
+    allowed, value, text = administer(data_dir, work)
+    show(as_json, value, text)
+    if not allowed:
+        raise typer.Exit(FAILED)
+
+
+@engine_commands.command("explain-plan")
+def explain_plan(
+    permission: Annotated[str, typer.Argument(metavar="PERMISSION", help="As task#read.")],
+    subject_type: Annotated[str, typer.Option("--for", help="The kind of caller.")] = "user",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which form the SQL of a permission has, for a check and for a list.
+
+    Example:
+
+    $ remit authz explain-plan task#read --for agent
+    """
+    resource_type, _, name = permission.partition("#")
+    if not name:
+        fail("write the permission as TYPE#PERMISSION, for example task#read")
+
+    async def work(session: Session) -> tuple[dict[str, object], str]:
+        from remit.authz.plan import describe_plan
+
+        plan = describe_plan(_embedded(session), resource_type, name, subject_type)
+        lines = [f"check: {plan.check}", "list: newest first, a merge of"]
+        lines += [f"  {branch}" for branch in plan.branches] or ["  nothing: this kind of caller can never hold it"]
+        if plan.whole_sets:
+            lines.append(f"found whole before the merge: {', '.join(plan.whole_sets)}")
+        value: dict[str, object] = {
+            "check": plan.check,
+            "branches": list(plan.branches),
+            "whole_sets": list(plan.whole_sets),
+        }
+        return value, "\n".join(lines)
+
+    value, text = administer(data_dir, work)
+    show(as_json, value, text)
+
+
+@schema_commands.command("show")
+def show_schema(data_dir: DataDir = None) -> None:
+    """Print the schema that holds.
+
+    Example:
+
+    $ remit authz schema show
+    """
+
+    async def work(session: Session) -> str:
+        return _embedded(session).schema.source
+
+    print_line(administer(data_dir, work).rstrip("\n"))
+
+
+@schema_commands.command("apply")
+def apply(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A schema in SpiceDB's language.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the schema; refused while relationships exist that the new one would not allow.
+
+    Example:
+
+    $ remit authz schema apply my-schema.zed
+    """
+    source = file.read_text("utf-8")
+
+    async def work(session: Session) -> tuple[dict[str, object], str]:
+        from remit.authz.schema_change import apply_schema
+        from remit.identity.operator import operator_name
+
+        who = f"cli:{operator_name()}"
+        change = await apply_schema(session.connection, source, who, file.name, dry_run=dry_run)
+        lines = list(change.lines) or ["Nothing changes in what the schema says."]
+        if change.version is not None:
+            lines.append(f"Applied as version {change.version}.")
+        return {"changes": list(change.lines), "version": change.version}, "\n".join(lines)
+
+    value, text = administer(data_dir, work)
+    show(as_json, value, text)

@@ -1,0 +1,211 @@
+"""Our own rules: what needs the parse tree, the transaction, the history or the code."""
+
+from remit.migrations.lint.catalog_squawk import BUILD_INDEX, NOT_VALID_THEN_VALIDATE
+from remit.migrations.lint.rule import Rule
+
+OWN = (
+    Rule(
+        "set-not-null-scans-table", "error", "SET NOT NULL reads the whole table under an exclusive lock",
+        "SET NOT NULL on {table}.{column} reads every row under an ACCESS EXCLUSIVE lock: readers and writers wait",
+        "PostgreSQL must see that no row holds NULL. If a valid CHECK says so already, it believes that and reads "
+        "nothing (since 12).",
+        'op.execute("ALTER TABLE {table} ADD CONSTRAINT ck_{table}_{column} CHECK ({column} IS NOT NULL) NOT VALID")\n'
+        "# the next revision\n"
+        'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{column}")\n'
+        "# the one after\n"
+        'op.alter_column("{table}", "{column}", nullable=False)\n'
+        'op.drop_constraint("ck_{table}_{column}", "{table}")',
+    ),
+    Rule(
+        "column-type-rewrites-table", "error", "A change of type writes the whole table anew",
+        "the new type of {table}.{column} writes every row and every index anew under an ACCESS EXCLUSIVE lock: "
+        "readers and writers wait until it is done",
+        "Only a few changes leave the rows as they are: to `text`, to a longer `varchar`, to a wider `numeric` of the "
+        "same scale. Whether this is one of them is read from the history; a column whose type is not known there "
+        "counts as rewritten.",
+        'op.add_column("{table}", sa.Column("{column}_new", …, nullable=True))\n'
+        "# then: write both from the code, fill the old rows in batches, read the new one, drop the old one",
+    ),
+    Rule(
+        "long-work-under-lock", "error", "Long work under a lock that stops writers",
+        "the statement on {table} {work} under a lock: writers, and often readers, wait until it is done",
+        "The time grows with the table, and everybody who needs the lock waits as long.",
+        "# a constraint: ADD … NOT VALID now, VALIDATE in the next revision\n"
+        "# a rewrite (CLUSTER, VACUUM FULL, SET TABLESPACE): pg_repack, or a new table that is filled in batches\n"
+        "# a materialized view: a unique index on it, then REFRESH … CONCURRENTLY",
+    ),
+    Rule(
+        "rename-breaks-running-code", "error", "A rename that running code does not know",
+        "the {what} gets another name: code of before and code of after cannot run at the same time{used}",
+        "During a deployment both run. The old code fails from the commit of the migration on, the new code until "
+        "then.",
+        'op.add_column("{table}", sa.Column("{name}", …, nullable=True))\n'
+        "# then: write both, fill the old rows in batches, read the new one, and drop the old one in a later release",
+    ),
+    Rule(
+        "validated-in-same-transaction", "error", "NOT VALID and VALIDATE in one transaction",
+        "constraint {name} of {table} is validated in the transaction that adds it{where}: the exclusive lock of the "
+        "first step is held while every row is read",
+        "Locks are kept until the end of the transaction, so that splitting the steps gains nothing. Without "
+        "`transaction_per_migration` all revisions of one upgrade share a transaction.",
+        NOT_VALID_THEN_VALIDATE + "\n# and in env.py\ncontext.configure(…, transaction_per_migration=True)",
+    ),
+    Rule(
+        "work-after-exclusive-lock", "error", "Work while an exclusive lock is held",
+        "the statement on {table} {work} while the transaction still holds ACCESS EXCLUSIVE on {stopped}: readers and "
+        "writers of {stopped} wait until it is done",
+        "A lock is kept until the transaction ends, whatever the statement after it does.",
+        "# this revision: only what needs the lock\n# the next revision: the rest, in a transaction of its own",
+    ),
+    Rule(
+        "second-lock-in-transaction", "warn", "A second table is locked while the first is held",
+        "the statement waits for a lock on {table} while the transaction holds ACCESS EXCLUSIVE on {stopped}: a long "
+        "query on {table} stops readers and writers of {stopped} too",
+        "The wait is as long as the oldest query on the second table, up to `lock_timeout`; and another session that "
+        "locks the two the other way round is a deadlock.",
+        "# one revision for each table, with transaction_per_migration=True in env.py",
+    ),
+    Rule(
+        "enum-value-used-too-early", "error", "An enum's new value is used before it is committed",
+        "the value {value} of {type} is used in the transaction that adds it: PostgreSQL refuses (unsafe use of new "
+        "value)",
+        "The value may be stored only after the transaction that adds it is committed, unless that made the type too.",
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute(\"ALTER TYPE {type} ADD VALUE IF NOT EXISTS '{value}'\")\n"
+        "# the next revision: use it",
+    ),
+    Rule(
+        "autocommit-commits-earlier-half", "error", "An autocommit block commits the first half",
+        "the autocommit block commits `{earlier}` before it; if the rest fails, the revision is not stamped and its "
+        "next run fails at that statement, which cannot run twice",
+        "Alembic ends the transaction when the block begins. A failure in or after the block leaves the first half in "
+        "the database, and no version that says so.",
+        "# a revision of its own for the statements of the block, or each earlier statement so that it can run twice:\n"
+        "# IF NOT EXISTS, IF EXISTS, ON CONFLICT DO NOTHING",
+    ),
+    Rule(
+        "invalid-index-passes", "error", "IF NOT EXISTS passes an invalid index",
+        "if a build of {name} failed before, its invalid index is still there: IF NOT EXISTS finds it, reports "
+        "success, and no query ever uses it",
+        "A concurrent build that fails leaves an index that every write pays for and no query uses. A unique one that "
+        "is invalid does not hold.",
+        BUILD_INDEX,
+    ),
+    Rule(
+        "lock-timeout-not-in-effect", "error", "A lock timeout that is not in effect",
+        "a lock_timeout is set for this migration, but not in effect here (reset, set later, or SET LOCAL that ended "
+        "with its transaction): the statement waits for {table} as long as it takes, and everybody waits behind it",
+        "A waiting ACCESS EXCLUSIVE lock stops every later reader and writer. SET LOCAL ends with COMMIT, and an "
+        "autocommit block is one.",
+        "op.execute(\"SET LOCAL lock_timeout = '3s'\")  # in the transaction of the statement, before it",
+    ),
+    Rule(
+        "no-lock-timeout", "note", "No lock timeout at all",
+        "no lock_timeout is set: if {table} is busy, the statement waits as long as it takes, and every reader and "
+        "writer of it waits behind it",
+        "Set one in env.py for all migrations; a migration that ends by it can be tried again a moment later.",
+        "# env.py, after connecting\nconnection.execute(text(\"SET lock_timeout = '3s'\"))",
+    ),
+    Rule(
+        "timeout-ends-concurrent-build", "error", "A time limit ends a concurrent build",
+        "{limit} is in effect: the concurrent build of {name} ends by it when the table is large or an old transaction "
+        "is open, and leaves an invalid index",
+        "A concurrent build reads the table twice and waits for every transaction that is older than it.",
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("SET {setting} = 0")\n    …  # the build\n    op.execute("RESET {setting}")',
+    ),
+    Rule(
+        "backfill-in-migration", "error", "Rows are filled by the migration",
+        "the migration {why}: the rows stay locked, and dead ones stay, until it commits; writers of those rows wait",
+        "A large UPDATE keeps its row locks to the end, doubles the table and holds back VACUUM. Outside of the "
+        "migration, in batches that each commit, nobody feels it.",
+        "# outside of the migration, or in an autocommit block: each batch commits\n"
+        "while connection.execute(text(\n"
+        '    "UPDATE {table} SET {column} = … WHERE id IN "\n'
+        '    "(SELECT id FROM {table} WHERE {column} IS NULL LIMIT 1000)")).rowcount:\n'
+        "    pass",
+    ),
+    Rule(
+        "concurrently-in-transaction", "error", "CONCURRENTLY inside a transaction",
+        "the statement cannot run in a transaction: the migration fails here",
+        "What is done CONCURRENTLY commits several times, so that PostgreSQL refuses it inside a transaction block, as "
+        "it refuses VACUUM. Alembic's `autocommit_block()` ends the transaction first.",
+        "with op.get_context().autocommit_block():\n    op.execute(…)  # the statement, in a revision of its own",
+    ),
+    Rule(
+        "several-heads", "error", "Several heads",
+        "the history has several heads ({heads}): `alembic upgrade head` refuses",
+        "Two branches that were merged in git each added a revision to the same one.",
+        'alembic merge -m "merge heads" {arguments}',
+    ),
+    Rule(
+        "opposite-lock-order", "error", "Two revisions lock the same tables in opposite order",
+        "this transaction locks {first} and then {table}, revision {other} the other way round: run at the same time "
+        "as each other, or as code in one of the orders, they wait for each other until one is cancelled",
+        "A deadlock needs two orders. One order for all migrations and the code, for example parents first, has none.",
+        "# lock in one order everywhere, or one table in each revision",
+    ),
+    Rule(
+        "downgrade-loses-data", "warn", "A downgrade that loses data",
+        "it loses {what}, with what was written since the upgrade",
+        "Whoever downgrades in an emergency keeps the rows only if the downgrade refuses while there is something to "
+        "lose. What the revision itself made is a note; what was there before is a warning.",
+        "def downgrade() -> None:\n"
+        '    raise NotImplementedError("{what} would be lost: restore a dump instead")',
+    ),
+    Rule(
+        "downgrade-cannot-restore", "warn", "A downgrade that brings back an empty shell",
+        "the upgrade drops {what} and the downgrade makes it again, empty: the data does not come back",
+        "A downgrade that pretends to restore is worse than one that refuses.",
+        "def downgrade() -> None:\n"
+        '    raise NotImplementedError("{what} is gone: restore a dump instead")',
+    ),
+    Rule(
+        "dropped-but-code-names-it", "error", "Dropped while the code names it",
+        "{what} is dropped, but the code still names it: {places}",
+        "Code that runs during and after the migration fails with `column does not exist`. ORM classes name all of "
+        "their columns in every query.",
+        "# first a release whose code does not name it, then the migration",
+    ),
+    Rule(
+        "cached-plan-breaks", "error", "A kept plan no longer fits",
+        "the code uses {driver}, which keeps the plans of statements: {why}, and each connection fails once with "
+        "`cached plan must not change result type`",
+        "PostgreSQL refuses to run a prepared statement whose columns changed. asyncpg raises "
+        "InvalidCachedStatementError; inside of a transaction it cannot be repeated.",
+        "# name the columns in the query instead of *, and recycle the connections after the migration",
+    ),
+    Rule(
+        "registered-rows-changed", "error", "Rows of a registered table change without the graph",
+        "the migration {done} {table}, whose rows are resources of the relationship graph, and registers nothing: "
+        "permissions and rows no longer agree",
+        "A row without relationships is visible to nobody; relationships without a row give rights to whoever gets the "
+        "id next.",
+        "# write the relationships, or the messages that make them, in the same transaction",
+    ),
+    Rule(
+        "registered-rows-cascade", "error", "ON DELETE CASCADE onto a registered table",
+        "ON DELETE CASCADE deletes rows of {table}, whose rows are resources of the relationship graph: their "
+        "relationships stay behind",
+        "The database deletes the rows without any code that could take the relationships away.",
+        "# ON DELETE RESTRICT, and delete the children in code that deregisters them",
+    ),
+    Rule(
+        "unused-suppression", "warn", "A suppression that suppresses nothing",
+        "`remit: allow {rule}` suppresses nothing here",
+        "What it allowed is gone, and the next such finding at this place would pass unseen.",
+        "# take the comment out",
+    ),
+    Rule(
+        "suppression-without-reason", "error", "A suppression without a reason",
+        "`remit: allow {rule}` has no reason: it suppresses nothing until it says `because …`",
+        "Whoever reads it later must know what was considered.",
+        "# remit: allow {rule} because …",
+    ),
+    Rule(
+        "downgrade-not-judged", "note", "A downgrade that could not be rendered",
+        "the downgrade could not be rendered ({error}), so that it is not judged",
+        "It asks the database for something that neither a rendering nor an empty database has.",
+        "# refuse with NotImplementedError, or write it without reading the database",
+    ),
+)  # fmt: skip

@@ -1,0 +1,190 @@
+"""Where the application's code names tables and columns: ORM classes, Table objects, and SQL in strings and files."""
+
+import ast
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, name_of, parse, walk
+
+_SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
+_VERBS = ("select", "insert", "update", "delete", "with", "merge")
+_DRIVERS = {"asyncpg": "asyncpg", "psycopg": "psycopg"}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A place in the code."""
+
+    file: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass
+class CodeIndex:
+    """What the code names.
+
+    Args:
+        tables: where each table is named.
+        columns: where each column of a table is named.
+        stars: where `SELECT *` reads a table.
+        drivers: the drivers in use that keep the plans of statements.
+    """
+
+    tables: dict[str, list[Mention]] = field(default_factory=lambda: defaultdict(list))
+    columns: dict[tuple[str, str], list[Mention]] = field(default_factory=lambda: defaultdict(list))
+    stars: dict[str, list[Mention]] = field(default_factory=lambda: defaultdict(list))
+    drivers: set[str] = field(default_factory=set)
+
+
+def index_code(folders: Sequence[Path], migrations: Path, root: Path) -> CodeIndex:
+    """Read the code, without the migrations and the tests; a file that cannot be parsed names nothing."""
+    index = CodeIndex()
+    for folder in folders:
+        for file in _list_files(folder, migrations.resolve()):
+            shown = file.relative_to(root) if file.is_relative_to(root) else file
+            text = file.read_text(errors="replace")
+            if file.suffix == ".sql":
+                _index_sql(index, text, Mention(shown, 1))
+                continue
+            try:
+                tree = ast.parse(text)
+            except (SyntaxError, ValueError):
+                continue
+            _index_python(index, tree, shown)
+    return index
+
+
+def _list_files(folder: Path, migrations: Path) -> Iterator[Path]:
+    for name, folders, files in os.walk(folder):
+        here = Path(name)
+        folders[:] = sorted(
+            child
+            for child in folders
+            if child not in _SKIPPED
+            and not child.startswith(".")
+            and (here / child).resolve() != migrations
+            and not (here / child / "pyvenv.cfg").exists()
+        )
+        yield from (here / file for file in sorted(files) if file.endswith((".py", ".sql")))
+
+
+def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef():
+                _index_class(index, node, file)
+            case ast.Call():
+                _index_table_call(index, node, file)
+            case ast.Import():
+                index.drivers.update(_DRIVERS.keys() & {alias.name.split(".")[0] for alias in node.names})
+            case ast.ImportFrom(module=str(module)):
+                index.drivers.update(_DRIVERS.keys() & {module.split(".")[0]})
+            case ast.Constant(value=str(text)):
+                if "+asyncpg" in text:
+                    index.drivers.add("asyncpg")
+                _index_sql(index, text, Mention(file, node.lineno))
+            case ast.JoinedStr():
+                parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values]
+                _index_sql(index, "".join(str(part) for part in parts), Mention(file, node.lineno))
+
+
+def _index_class(index: CodeIndex, node: ast.ClassDef, file: Path) -> None:
+    names = {
+        target.id: statement.value
+        for statement in node.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    table = names.get("__tablename__")
+    if not (isinstance(table, ast.Constant) and isinstance(table.value, str)):
+        return
+    index.tables[table.value].append(Mention(file, node.lineno))
+    for statement in node.body:
+        target, value = None, None
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            target, value = statement.targets[0].id, statement.value
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            target, value = statement.target.id, statement.value
+        if target is not None and not target.startswith("__"):
+            name = _first_text(value) if isinstance(value, ast.Call) else None
+            index.columns[table.value, name or target].append(Mention(file, statement.lineno))
+
+
+def _index_table_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
+    if _name_called(node) not in ("Table", "table"):
+        return
+    table = _first_text(node)
+    if table is None:
+        return
+    index.tables[table].append(Mention(file, node.lineno))
+    for argument in node.args[1:]:
+        if isinstance(argument, ast.Call) and _name_called(argument) in ("Column", "column"):
+            column = _first_text(argument)
+            if column is not None:
+                index.columns[table, column].append(Mention(file, argument.lineno))
+
+
+def _name_called(node: ast.Call) -> str:
+    match node.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _first_text(node: ast.Call) -> str | None:
+    first = node.args[0] if node.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def _index_sql(index: CodeIndex, text: str, mention: Mention) -> None:
+    if mention.file.suffix != ".sql" and not text.lstrip().lower().startswith(_VERBS):
+        return
+    try:
+        statements = parse(_fill_parameters(text))
+    except SyntaxUnknownError:
+        return
+    for statement in statements:
+        _index_statement(index, statement, mention)
+
+
+def _fill_parameters(text: str) -> str:
+    """Replace the parameters of drivers and of SQLAlchemy, which are not SQL, by one that is."""
+    words = text.replace("%s", "$1").replace("%(", ":").split(":")
+    filled = words[0]
+    for before, word in pairwise(words):
+        name = len(word) - len(word.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"))
+        cast = not before or not word or word[0].isspace()
+        filled += f":{word}" if cast or not name else "$1" + word[name:].removeprefix(")s")
+    return filled
+
+
+def _index_statement(index: CodeIndex, statement: Parsed, mention: Mention) -> None:
+    nodes = [(statement.kind, statement.body), *walk(dict(statement.body))]
+    tables = {name_of(node) for kind, node in nodes if kind in ("range_var", "relation") and "relname" in node}
+    columns = {
+        field["string"]["sval"]
+        for kind, node in nodes
+        if kind == "column_ref"
+        for field in node.get("fields", ())
+        if "string" in field
+    }
+    columns |= {node["name"] for kind, node in nodes if kind == "res_target" and "name" in node}
+    star = statement.kind == "select_stmt" and any(
+        "a_star" in item["res_target"].get("val", {}).get("column_ref", {}).get("fields", [{}])[-1]
+        for item in statement.body.get("target_list", ())
+        if "res_target" in item
+    )
+    for table in tables:
+        index.tables[table].append(mention)
+        if star:
+            index.stars[table].append(mention)
+        for column in columns:
+            index.columns[table, column].append(mention)

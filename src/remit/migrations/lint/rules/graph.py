@@ -1,0 +1,76 @@
+"""Tables whose rows are resources of the relationship graph, as the project's settings name them."""
+
+from collections.abc import Iterator
+
+from remit.migrations.lint.model import Finding, Statement
+from remit.migrations.lint.parse import name_of, walk
+from remit.migrations.lint.rules.finding import find
+from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
+from remit.migrations.lint.view import History, RevisionView, Step
+
+
+def check_rows(history: History) -> Iterator[Finding]:
+    """Rows inserted, deleted or given another parent, of which the graph learns nothing."""
+    registered = history.settings.registered_tables
+    if not registered:
+        return
+    for view in history.asked:
+        if _registers(view, history.settings.registration_tables):
+            continue
+        for step in view.upgrade:
+            for part in (step.statement, *step.statement.inner):
+                done = _change(part, step, registered)
+                if done is not None:
+                    yield find(view, step, "registered-rows-changed", table=done[0], done=done[1])
+
+
+def _registers(view: RevisionView, tables: frozenset[str]) -> bool:
+    for step in view.upgrade:
+        for part in (step.statement, *step.statement.inner):
+            if part.kind in ("insert_stmt", "update_stmt", "delete_stmt") and name_of(part.body["relation"]) in tables:
+                return True
+    return False
+
+
+def _change(statement: Statement, step: Step, registered: frozenset[str]) -> tuple[str, str] | None:
+    body = statement.body
+    match statement.kind:
+        case "insert_stmt" if name_of(body["relation"]) in registered:
+            return name_of(body["relation"]), "inserts rows into"
+        case "delete_stmt" if name_of(body["relation"]) in registered:
+            return name_of(body["relation"]), "deletes rows of"
+        case "truncate_stmt":
+            names = [name_of(item["range_var"]) for item in body["relations"]]
+            return next(((name, "deletes all rows of") for name in names if name in registered), None)
+        case "drop_stmt" if body["remove_type"] == "OBJECT_TABLE":
+            return next(((name, "drops") for name in dropped_names(body) if name in registered), None)
+        case "update_stmt" if name_of(body["relation"]) in registered:
+            table = name_of(body["relation"])
+            columns = {item["res_target"]["name"] for item in body["target_list"]}
+            known = step.before.tables.get(table)
+            for constraint in known.constraints.values() if known else ():
+                if constraint.references in registered and columns & set(constraint.columns):
+                    return table, "gives another parent to rows of"
+    return None
+
+
+def check_cascades(history: History) -> Iterator[Finding]:
+    """ON DELETE CASCADE removes rows of a registered table, and their relationships stay."""
+    registered = history.settings.registered_tables
+    for view in history.asked if registered else ():
+        for step in view.upgrade:
+            for table in _list_cascades(step.statement):
+                if table in registered:
+                    yield find(view, step, "registered-rows-cascade", table=table)
+
+
+def _list_cascades(statement: Statement) -> list[str]:
+    if statement.kind not in ("create_stmt", "alter_table_stmt"):
+        return []
+    if statement.kind == "alter_table_stmt":
+        kinds = {subtype_of(command) for command in commands_of(statement.body)}
+        if not kinds & {"AT_AddConstraint", "AT_AddColumn"}:
+            return []
+    table = name_of(statement.body["relation"])
+    constraints = [node for kind, node in walk(dict(statement.body)) if kind == "constraint"]
+    return [table for node in constraints if node.get("fk_del_action") == "c"][:1]

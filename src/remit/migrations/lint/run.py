@@ -1,0 +1,179 @@
+"""Lints a project: render, view, judge, suppress."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alembic.script import Script
+from sqlalchemy.exc import NoInspectionAvailable
+
+from remit.migrations.lint.catalog import CATALOG
+from remit.migrations.lint.code import index_code
+from remit.migrations.lint.errors import LintError, NeedsDatabaseError
+from remit.migrations.lint.model import Direction, Event, Finding, Revision, Statement
+from remit.migrations.lint.project import Project
+from remit.migrations.lint.render import Rendering, describe, render
+from remit.migrations.lint.rules import ALL
+from remit.migrations.lint.rules.finding import fill
+from remit.migrations.lint.scratch import open_scratch
+from remit.migrations.lint.squawk import ask_squawk
+from remit.migrations.lint.statements import read_environment, split_statements
+from remit.migrations.lint.suppress import Suppression, apply_suppressions, read_suppressions
+from remit.migrations.lint.view import History, RevisionView, Walker
+
+_ORDER = {"error": 0, "warn": 1, "note": 2}
+_ASKS_DATABASE = (NeedsDatabaseError, NoInspectionAvailable, AttributeError, TypeError)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found.
+
+    Args:
+        findings: by revision, worst first within one.
+        allowed: findings that a comment allows, with that comment.
+        revisions: how many were judged.
+        executed: those that had to be executed in a scratch database, with the reason.
+    """
+
+    findings: list[Finding]
+    allowed: list[tuple[Finding, Suppression]]
+    revisions: int
+    executed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a finding is an error."""
+        return any(finding.level == "error" for finding in self.findings)
+
+
+def lint(project: Project) -> Report:
+    """Judge the revisions that were asked for.
+
+    Raises:
+        LintError: a revision cannot be judged, or a program is missing. Nothing is passed over.
+    """
+    if not project.asked:
+        return Report([], [], 0)
+    up = render(project.config, project.script, project.revisions, "upgrade")
+    down = render(project.config, project.script, list(reversed(project.asked_revisions)), "downgrade")
+    refused = {name: describe(error) for name, error in down.failed.items() if isinstance(error, _ASKS_DATABASE)}
+    executed = {name: describe(error) for name, error in up.failed.items() if name in project.asked}
+    unjudged: dict[str, str] = {}
+    if executed or refused:
+        unjudged = _execute(project, up, down, refused)
+    # A downgrade that refuses undoes what it did before.
+    down.events = [event for event in down.events if event.revision not in down.failed]
+    history = _view_history(project, up, down)
+    findings = [finding for rule in ALL for finding in rule(history)]
+    findings += ask_squawk(history)
+    findings += [
+        _not_judged(view, unjudged[view.revision.id]) for view in history.asked if view.revision.id in unjudged
+    ]
+    findings = _merge([finding for finding in findings if finding.rule not in project.settings.disable])
+    kept, allowed = apply_suppressions(findings, *_find_suppressions(project, history))
+    places = {view.revision.id: number for number, view in enumerate(history.revisions)}
+    kept.sort(key=lambda finding: (places[finding.revision], finding.line, _ORDER[finding.level], finding.rule))
+    return Report(kept, allowed, len(project.asked), executed)
+
+
+def _execute(project: Project, up: Rendering, down: Rendering, refused: dict[str, str]) -> dict[str, str]:
+    """Replace what could not be rendered by what runs in a scratch database; downgrades that fail there too."""
+    needed = {*(up.failed.keys() & project.asked), *refused}
+    ran_up: dict[str, list[Event]] = {}
+    ran_down: dict[str, list[Event]] = {}
+    failed: dict[str, str] = {}
+    with open_scratch(project.config, project.script, up.options) as scratch:
+        for revision in project.revisions:
+            events = scratch.migrate([revision], "upgrade")
+            name = revision.revision
+            if name in up.failed:
+                ran_up[name] = events
+            if name in refused:
+                try:
+                    ran_down[name] = scratch.migrate([revision], "downgrade")
+                    scratch.migrate([revision], "upgrade")
+                except LintError as error:
+                    scratch.give_up()
+                    failed[name] = str(error)
+            needed.discard(name)
+            if not needed:
+                break
+    up.events = _replace(up, ran_up)
+    down.events = _replace(down, ran_down)
+    down.failed = {name: error for name, error in down.failed.items() if name not in ran_down}
+    return failed
+
+
+def _replace(rendering: Rendering, ran: dict[str, list[Event]]) -> list[Event]:
+    """The events with those of some revisions exchanged, at the place of the revision's first."""
+    found: list[Event] = []
+    position = {name: place for name, place in rendering.starts.items() if name in ran}
+    for place, event in enumerate(rendering.events):
+        found += [new for name, start in position.items() if start == place for new in ran[name]]
+        if event.revision not in ran:
+            found.append(event)
+    found += [new for name, start in position.items() if start >= len(rendering.events) for new in ran[name]]
+    return found
+
+
+def _view_history(project: Project, up: Rendering, down: Rendering) -> History:
+    env = Path(project.script.dir) / "env.py"
+    environment = read_environment(env, up.options, [event for event in up.events if event.revision is None])
+    per_migration = environment.transaction_per_migration
+    upgrades = _by_revision(up.events, "upgrade", per_migration=per_migration)
+    downgrades = _by_revision(down.events, "downgrade", per_migration=True)
+    walker = Walker(project.settings, environment)
+    views = [
+        walker.view(
+            _describe_revision(script, project), upgrades.get(script.revision, []), downgrades.get(script.revision, [])
+        )
+        for script in project.revisions
+    ]
+    folders = [project.root / folder for folder in project.settings.code]
+    for folder in folders:
+        if not folder.is_dir():
+            raise LintError(f"the settings name the folder {folder} as code, and there is none")
+    code = index_code(folders, Path(project.script.dir), project.root)
+    return History(project.settings, environment, tuple(views), project.heads, walker.schema, code)
+
+
+def _by_revision(events: Sequence[Event], direction: Direction, *, per_migration: bool) -> dict[str, list[Statement]]:
+    found: dict[str, list[Statement]] = {}
+    for statement in split_statements(events, direction, per_migration=per_migration):
+        found.setdefault(statement.revision, []).append(statement)
+    return found
+
+
+def _describe_revision(script: Script, project: Project) -> Revision:
+    upgrade = getattr(script.module, "upgrade", None)
+    line = getattr(getattr(upgrade, "__code__", None), "co_firstlineno", 1)
+    return Revision(script.revision, Path(script.path).resolve(), script.revision in project.asked, line)
+
+
+def _not_judged(view: RevisionView, error: str) -> Finding:
+    info = CATALOG["downgrade-not-judged"]
+    revision = view.revision
+    message = fill(info.message, {"error": error})
+    return Finding(revision.id, info.id, info.level, message, revision.file, revision.line, "", info.fix)
+
+
+def _merge(findings: Sequence[Finding]) -> list[Finding]:
+    """Without repetitions: a loop sends the same line many times."""
+    seen: dict[tuple[str, str, Path, int, str], Finding] = {}
+    for finding in findings:
+        seen.setdefault((finding.revision, finding.rule, finding.file, finding.line, finding.message), finding)
+    return list(seen.values())
+
+
+def _find_suppressions(project: Project, history: History) -> tuple[list[Suppression], dict[Path, str]]:
+    """The suppressions of the revisions and their helpers; a helper's are judged with all of its users."""
+    owners = {view.revision.file: view.revision.id for view in history.asked}
+    helpers: dict[Path, str] = {}
+    for view in history.asked:
+        for step in (*view.upgrade, *view.downgrade):
+            for site in step.statement.sites:
+                helpers.setdefault(site.file.resolve(), view.revision.id)
+    if len(project.asked) == len(project.revisions):
+        owners = {**helpers, **owners}
+    return read_suppressions([*owners, *helpers]), owners

@@ -1,0 +1,106 @@
+"""The engine, the oracle and the printer agree on random worlds, and planted faults are found."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import asyncpg
+import pytest
+from authz.differential import Tally, find_disagreements
+from authz.generate import Case, cases
+from authz.mutants import MUTANTS, planted
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from remit.authz.errors import AuthzError
+from remit.authz.schema import parse_schema
+from remit.authz.schema_check import check_schema
+from remit.authz.schema_print import print_schema
+from remit.authz.validate import validate_text
+
+REGRESSIONS = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "regressions").glob("*.yaml"))}
+
+
+def draw_cases(start: int, count: int) -> list[Case]:
+    found: list[Case] = []
+
+    @seed(start)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases())
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found
+
+
+async def disagreements(dsn: str, worlds: list[Case], tally: Tally) -> list[str]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for world in worlds:
+            notes = await find_disagreements(world, connection, tally, None)
+            if notes:
+                return notes
+    finally:
+        await connection.close()
+    return []
+
+
+async def test_engine_and_oracle_agree(authz_database: str) -> None:
+    tally = Tally()
+    assert await disagreements(authz_database, draw_cases(7, 60), tally) == []
+    allows, denies = tally.answers["engine allow"], tally.answers["engine deny"]
+    assert min(allows, denies) > 0.2 * (allows + denies)
+
+
+async def test_a_printed_schema_is_the_same_schema() -> None:
+    for case in draw_cases(11, 100):
+        schema = check_schema(parse_schema(case.schema))
+        assert parse_schema(print_schema(schema)) == schema
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
+    with planted(name):
+        for start in itertools.count(100):
+            assert start < 110, f"not found in {(start - 100) * 20} worlds"
+            try:
+                if await disagreements(authz_database, draw_cases(start, 20), Tally()):
+                    return
+            except (asyncpg.PostgresError, AuthzError):
+                return  # the fault shows as a statement that fails
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+async def test_cases_once_found(name: str, connection: asyncpg.Connection) -> None:
+    result = await validate_text(connection, name, REGRESSIONS[name])
+    assert result.passed, result.failures
+
+
+async def test_answers_stay_the_same_under_any_plan(authz_database: str) -> None:
+    worlds = draw_cases(13, 10)
+    connection = await asyncpg.connect(authz_database)
+    writer = await asyncpg.connect(authz_database)
+
+    async def keep_writing() -> None:
+        while True:
+            await writer.execute("INSERT INTO authz_ids VALUES (32767, gen_random_uuid(), 'noise')")
+            await writer.execute("DELETE FROM authz_ids WHERE type = 32767")
+
+    noise = asyncio.create_task(keep_writing())
+    try:
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            await connection.execute(f"SET plan_cache_mode = {mode}")
+            for world in worlds:
+                assert await find_disagreements(world, connection, Tally(), None) == []
+            await connection.execute("ANALYZE relationships")
+    finally:
+        noise.cancel()
+        await asyncio.gather(noise, return_exceptions=True)
+        await writer.close()
+        await connection.close()

@@ -1,0 +1,17 @@
+"""Now"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("users", sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()")))
+
+
+def downgrade() -> None:
+    raise NotImplementedError

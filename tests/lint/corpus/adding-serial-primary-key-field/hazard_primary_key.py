@@ -1,0 +1,16 @@
+"""Primary key"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE events ADD CONSTRAINT pk_events PRIMARY KEY (id)")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Whole update"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("UPDATE users SET name = email WHERE name IS NULL")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Orm column"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_column("users", "email")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Table"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_table("orders")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

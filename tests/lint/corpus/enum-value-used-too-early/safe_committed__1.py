@@ -1,0 +1,17 @@
+"""Committed  1"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("ALTER TYPE mood ADD VALUE IF NOT EXISTS 'glad'")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

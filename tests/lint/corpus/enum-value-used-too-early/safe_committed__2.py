@@ -1,0 +1,16 @@
+"""Committed  2"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE users ALTER COLUMN mood SET DEFAULT 'glad'")
+
+
+def downgrade() -> None:
+    pass

@@ -1,0 +1,20 @@
+"""Local ended by block"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '3s'")
+    with op.get_context().autocommit_block():
+        op.execute("ANALYZE users")
+    op.add_column("users", sa.Column("city", sa.Text))
+
+
+def downgrade() -> None:
+    raise NotImplementedError

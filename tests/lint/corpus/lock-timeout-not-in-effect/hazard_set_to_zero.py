@@ -1,0 +1,19 @@
+"""Set to zero"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET lock_timeout = '3s'")
+    op.execute("SELECT set_config('lock_timeout', '0', true)")
+    op.add_column("users", sa.Column("city", sa.Text))
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Cluster"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CLUSTER users USING ix_users_name")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

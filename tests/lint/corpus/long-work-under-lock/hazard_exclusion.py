@@ -1,0 +1,16 @@
+"""Exclusion"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE orders ADD CONSTRAINT ex EXCLUDE USING btree (status WITH =)")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Delete"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("DELETE FROM orders WHERE id = 7")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

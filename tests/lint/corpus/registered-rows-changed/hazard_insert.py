@@ -1,0 +1,16 @@
+"""Insert"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("INSERT INTO users (id, email) VALUES (1, 'a@example.org')")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Other table"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("INSERT INTO events (id) VALUES (1)")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

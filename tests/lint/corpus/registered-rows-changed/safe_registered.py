@@ -1,0 +1,17 @@
+"""Registered"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("INSERT INTO users (id, email) VALUES (1, 'a@example.org')")
+    op.execute("INSERT INTO relationships (resource, relation, subject) VALUES ('user:1', 'owner', 'user:1')")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

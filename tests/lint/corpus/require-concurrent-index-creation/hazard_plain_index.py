@@ -1,0 +1,16 @@
+"""Plain index"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_users_age", "users", ["age"])
+
+
+def downgrade() -> None:
+    raise NotImplementedError

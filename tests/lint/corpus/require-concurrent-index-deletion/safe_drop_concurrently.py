@@ -1,0 +1,17 @@
+"""Drop concurrently"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_users_name")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,17 @@
+"""Detach concurrently"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("ALTER TABLE logs DETACH PARTITION logs_1 CONCURRENTLY")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,18 @@
+"""Validate after alter"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("users", sa.Column("city", sa.Text))
+    op.execute("ALTER TABLE orders VALIDATE CONSTRAINT ck_orders_total")
+
+
+def downgrade() -> None:
+    raise NotImplementedError
