@@ -86,7 +86,8 @@ def write_files(folder: Path) -> None:
     (folder / "schema-tests" / "owner.yaml").write_text(
         "schema: |-\n  definition user {}\n  definition document {\n    relation owner: user\n"
         "    permission read = owner\n  }\nrelationships: |-\n  document:plan#owner@user:alice\n"
-        "assertions:\n  assertTrue: ['document:plan#read@user:alice']\n  assertFalse: ['document:plan#read@user:robert']\n"
+        "assertions:\n  assertTrue: ['document:plan#read@user:alice']\n"
+        "  assertFalse: ['document:plan#read@user:robert']\n"
     )
 
 
