@@ -60,6 +60,16 @@ class Page:
         return ids[-1] if len(ids) == self.limit else None
 
 
+def refuse_cursor(page: Page) -> None:
+    """Refuse a cursor where a list has none, rather than show its first page again and again.
+
+    Raises:
+        Invalid: the request has one.
+    """
+    if page.before is not None:
+        raise Invalid([("query.cursor", "must not be sent to this list; use `page_number`, or `/messages/paginated`")])
+
+
 def read_page(
     limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
     cursor: Annotated[Id | None, Query(description="From `x-next-cursor` of the page before.")] = None,

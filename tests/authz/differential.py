@@ -9,10 +9,10 @@ from itertools import groupby
 import asyncpg
 from authz.generate import Case
 from authz.judge import Judge
-from authz.oracle import NoAnswer, Oracle
+from authz.oracle import Key, NoAnswer, Oracle
 
 from remit.authz.errors import DepthExceeded
-from remit.authz.model import Relationship
+from remit.authz.model import Relationship, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.schema import parse_schema
 
@@ -74,6 +74,7 @@ async def find_disagreements(
     schema = parse_schema(case.schema)
     oracle = Oracle(schema, case.relationships)
     wrong: list[str] = []
+    known: dict[Subject, tuple[set[Key], set[Key]]] = {}
     async with _undone(connection):
         engine = await PostgresEngine.load(connection, case.schema, "test", replace=True)
         await engine.write(connection, touch=case.relationships)
@@ -85,10 +86,11 @@ async def find_disagreements(
             if answers is not None:
                 theirs = [DEEP if isinstance(answer, str) and "max depth" in answer else answer for answer in answers]
         for question, mine, real in zip(questions, ours, theirs, strict=True):
-            try:
-                expected: Answer = oracle.check(question.subject, question.relation, question.resource)
-            except NoAnswer:
-                expected = UNDECIDED
+            if question.subject not in known:
+                known[question.subject] = oracle.holders(question.subject, [item.resource for item in questions])
+            certain, possible = known[question.subject]
+            key = (question.resource.type, question.resource.id, question.relation)
+            expected: Answer = key in certain if (key in certain) == (key in possible) else UNDECIDED
             tally.add("engine", mine)
             tally.add("oracle", expected)
             if judge is not None:
@@ -103,7 +105,7 @@ async def find_disagreements(
                 continue
             if any(isinstance(answer, bool) and answer != mine for answer in (real, expected)):
                 wrong.append(f"{question}: engine {mine}, SpiceDB {real}, oracle {expected}")
-        wrong += await _compare_lookups(engine, connection, case, oracle, tally)
+        wrong += await _compare_lookups(engine, connection, case, known, tally)
     return wrong
 
 
@@ -111,13 +113,13 @@ async def _compare_lookups(
     engine: PostgresEngine,
     connection: asyncpg.Connection,
     case: Case,
-    oracle: Oracle,
+    known: dict[Subject, tuple[set[Key], set[Key]]],
     tally: Tally,
 ) -> list[str]:
     wrong = []
     asked = dict.fromkeys((item.subject, item.relation, item.resource.type) for item in case.questions)
     for number, (subject, name, kind) in enumerate(asked):
-        held, possible = oracle.holders(subject)
+        held, possible = known[subject]
         if held != possible:
             continue
         expected = {identifier for held_kind, identifier, member in held if (held_kind, member) == (kind, name)}

@@ -1,7 +1,8 @@
 """The engine, the oracle and the printer agree on random worlds, and planted faults are found."""
 
 import asyncio
-import itertools
+import contextlib
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +21,7 @@ from remit.authz.validate import validate_text
 REGRESSIONS = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "regressions").glob("*.yaml"))}
 
 
+@cache
 def draw_cases(start: int, count: int) -> list[Case]:
     found: list[Case] = []
 
@@ -53,13 +55,13 @@ async def disagreements(dsn: str, worlds: list[Case], tally: Tally) -> list[str]
 
 async def test_engine_and_oracle_agree(authz_database: str) -> None:
     tally = Tally()
-    assert await disagreements(authz_database, draw_cases(7, 60), tally) == []
+    assert await disagreements(authz_database, draw_cases(7, 300)[:60], tally) == []
     allows, denies = tally.answers["engine allow"], tally.answers["engine deny"]
     assert min(allows, denies) > 0.2 * (allows + denies)
 
 
 async def test_a_printed_schema_is_the_same_schema() -> None:
-    for case in draw_cases(11, 100):
+    for case in draw_cases(7, 300):
         schema = check_schema(parse_schema(case.schema))
         assert parse_schema(print_schema(schema)) == schema
 
@@ -67,13 +69,8 @@ async def test_a_printed_schema_is_the_same_schema() -> None:
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
     with planted(name):
-        for start in itertools.count(100):
-            assert start < 110, f"not found in {(start - 100) * 20} worlds"
-            try:
-                if await disagreements(authz_database, draw_cases(start, 20), Tally()):
-                    return
-            except (asyncpg.PostgresError, AuthzError):
-                return  # the fault shows as a statement that fails
+        with contextlib.suppress(asyncpg.PostgresError, AuthzError):
+            assert await disagreements(authz_database, draw_cases(7, 300), Tally()) != []
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
@@ -83,7 +80,7 @@ async def test_cases_once_found(name: str, connection: asyncpg.Connection) -> No
 
 
 async def test_answers_stay_the_same_under_any_plan(authz_database: str) -> None:
-    worlds = draw_cases(13, 10)
+    worlds = draw_cases(7, 300)[-10:]
     connection = await asyncpg.connect(authz_database)
     writer = await asyncpg.connect(authz_database)
 

@@ -20,7 +20,7 @@ from remit.messages.service import (
     list_messages,
     update_message,
 )
-from remit.paging import DEFAULT_LIMIT, MOST_ROWS, Id, Page, read_page
+from remit.paging import DEFAULT_LIMIT, MOST_ROWS, Id, Page, read_page, refuse_cursor
 from remit.streams.hub import StreamHub, get_hub
 from remit.validation import Moment
 
@@ -110,6 +110,7 @@ async def get_messages(
     caller: CurrentCaller, task_id: Id, page: Annotated[Page, Depends(read_page)], filters: Filters
 ) -> list[TaskMessage]:
     """The messages of a task, newest first."""
+    refuse_cursor(page)
     return await list_messages(caller, task_id, page, filters)
 
 

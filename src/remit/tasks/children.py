@@ -9,7 +9,7 @@ from fastapi import Response
 from remit.authz.errors import translate_database_errors
 from remit.authz.guard import Caller
 from remit.db.params import Params
-from remit.paging import Page
+from remit.paging import Page, refuse_cursor
 from remit.tasks.service import TASK
 
 
@@ -29,7 +29,12 @@ class ChildTable:
 async def list_of_task(
     caller: Caller, page: Page, table: ChildTable, task_id: str, agent_id: str | None
 ) -> Sequence[asyncpg.Record]:
-    """The rows of a task that the caller has been allowed to read, oldest first; only of an agent when one is named."""
+    """The rows of a task that the caller has been allowed to read, oldest first; only of an agent when one is named.
+
+    Raises:
+        Invalid: the request has a cursor; a task has few of these rows.
+    """
+    refuse_cursor(page)
     async with caller.database.connection() as connection:
         rows: list[asyncpg.Record] = await connection.fetch(
             f"SELECT {table.columns} FROM {table.name} c WHERE c.task_id = $1 "
