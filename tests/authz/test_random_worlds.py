@@ -68,9 +68,8 @@ async def test_a_printed_schema_is_the_same_schema() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
-    with planted(name):
-        with contextlib.suppress(asyncpg.PostgresError, AuthzError):
-            assert await disagreements(authz_database, draw_cases(7, 300), Tally()) != []
+    with planted(name), contextlib.suppress(asyncpg.PostgresError, AuthzError):
+        assert await disagreements(authz_database, draw_cases(7, 300), Tally()) != []
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
