@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector
-from procrastinate.blueprints import Blueprint
 
 from remit.authz.engine import Engine
 from remit.authz.load import load_engine
@@ -31,7 +30,8 @@ SCHEMA = "procrastinate"
 FINISHED_JOBS_KEPT_HOURS = 72
 BATCH = 1000
 
-jobs = Blueprint()
+CREATE_TASK = "remit:create_task"
+CLEAN_UP_TIMES = "*/10 * * * *"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ def make_job_app(dsn: str) -> App:
     """
     connector = PsycopgConnector(conninfo=dsn, kwargs={"options": f"-c search_path={SCHEMA}"}, min_size=1, max_size=4)
     app = App(connector=connector)
-    app.add_tasks_from(jobs, namespace="remit")
+    app.task(name=CREATE_TASK, pass_context=True)(create_task)
+    clean = app.task(name="remit:clean_up", pass_context=True, queueing_lock="clean_up")(clean_up)
+    app.periodic(cron=CLEAN_UP_TIMES)(clean)
     return app
 
 
@@ -102,9 +104,7 @@ async def enqueue_task(dsn: str, *, tenant: str, agent: str, name: str | None, p
         The job's id.
     """
     async with make_job_app(dsn).open_async() as app:
-        return await app.configure_task("remit:create_task").defer_async(
-            tenant=tenant, agent=agent, name=name, params=params
-        )
+        return await app.configure_task(CREATE_TASK).defer_async(tenant=tenant, agent=agent, name=name, params=params)
 
 
 def _services(context: JobContext) -> Services:
@@ -116,7 +116,6 @@ class JobRefused(Exception):
     """A job that cannot be done however often it is tried."""
 
 
-@jobs.task(name="create_task", pass_context=True)
 async def create_task(
     context: JobContext, tenant: str, agent: str, name: str | None = None, params: dict[str, Any] | None = None
 ) -> str:
@@ -167,8 +166,6 @@ async def create_task(
     return task.id
 
 
-@jobs.periodic(cron="*/10 * * * *")
-@jobs.task(name="clean_up", pass_context=True, queueing_lock="clean_up")
 async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001 - periodic jobs are given their time
     """Remove what has had its time: live updates, expired relationships, dead turns, deleted rows, finished jobs."""
     services = _services(context)
