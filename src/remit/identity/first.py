@@ -1,9 +1,10 @@
 """The first tenant and its admin, for trying out."""
 
 from remit.authz.load import load_engine
-from remit.authz.model import Subject
+from remit.authz.model import Resource, Subject
 from remit.db.pool import Database
 from remit.identity.api_keys import insert_key
+from remit.identity.operator import record_change
 from remit.identity.subjects import create_subject
 from remit.identity.tenants import create_tenant
 from remit.settings import Settings
@@ -29,6 +30,8 @@ async def make_first_admin(settings: Settings, dsn: str) -> str | None:
             engine = await load_engine(connection, settings)
             tenant_id = await create_tenant(connection, "default")
             admin = await create_subject(connection, engine, tenant_id, "user", "admin", role="admin")
-            return (await insert_key(connection, tenant_id=tenant_id, holder=Subject("user", admin))).secret
+            key = await insert_key(connection, tenant_id=tenant_id, holder=Subject("user", admin))
+            await record_change(connection, tenant_id, "key.create", Resource("api_key", key.id))
+            return key.secret
     finally:
         await database.close()
