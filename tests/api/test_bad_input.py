@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,7 +30,7 @@ def check_invalid(response: httpx.Response, field: str | None, status: int = 422
     assert (body["status"], body["code"]) == (status, status)
     assert response.headers["content-type"] == "application/problem+json"
     assert MARK not in response.text
-    for leak in ("/work/", "site-packages", "SELECT", "Traceback", "pydantic", "asyncpg"):
+    for leak in (str(Path(__file__).parents[2]), "site-packages", "SELECT", "Traceback", "pydantic", "asyncpg"):
         assert leak not in response.text
     if field is not None:
         assert field in [error["field"] for error in body["errors"]], body["errors"]

@@ -4,9 +4,12 @@ Revision ID: 0008
 
 They live in a schema of their own. Procrastinate's functions name its tables without a schema, so that each function
 is given a search path: it then works whatever the caller's is, and no caller can put another table in its way.
+
+The tables are the installed package's, which the lock file pins. When a later release of it changes them, a test says
+so by the checksum of its schema, and a revision with the package's own migration has to follow.
 """
 
-from pathlib import Path
+from procrastinate.schema import SchemaManager
 
 from remit.migrations.online import execute, refuse_if_any, run_script
 
@@ -14,6 +17,8 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+
+SCHEMA_SHA256 = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
 
 _FIX_SEARCH_PATHS = """
 DO $$
@@ -32,7 +37,7 @@ def upgrade() -> None:
     """Make the schema `procrastinate` and everything in it."""
     execute("CREATE SCHEMA procrastinate")
     execute("SET LOCAL search_path = procrastinate")
-    run_script(Path(__file__).with_suffix(".sql").read_text())
+    run_script(SchemaManager.get_schema())
     execute("SET LOCAL search_path = DEFAULT")
     run_script(_FIX_SEARCH_PATHS)
 
