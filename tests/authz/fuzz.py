@@ -18,7 +18,7 @@ from dataclasses import replace
 from random import Random
 
 import asyncpg
-from authz.differential import Tally, find_disagreements, render_case
+from authz.differential import DEEP, SLOW, Tally, find_disagreements, render_case
 from authz.generate import Case, make_case
 from authz.judge import Judge
 from support.databases import run_server
@@ -100,7 +100,7 @@ def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
 def report(tally: Tally, worlds: int, seconds: float) -> int:
     """Print what was asked and answered; return 2 when the questions were too lopsided to mean much."""
     answers = tally.answers
-    questions = answers["engine allow"] + answers["engine deny"] + answers["engine too deep"]
+    questions = sum(answers[f"engine {kind}"] for kind in ("allow", "deny", DEEP, SLOW))
     print(f"{worlds} worlds, {questions} questions, {questions / max(seconds, 0.001):.0f} questions per second")
     for name, count in sorted(answers.items()):
         print(f"  {name:<24}{count:>8}")

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from authz.differential import Tally, find_disagreements
 from authz.generate import Case, make_case
+from authz.mutants import MUTANTS, planted
 
 from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
@@ -46,6 +47,20 @@ async def test_a_printed_schema_is_the_same_schema() -> None:
     for case in draw_cases(7, 300):
         schema = check_schema(parse_schema(case.schema))
         assert parse_schema(print_schema(schema)) == schema
+
+
+# This one makes a formula that the compiler refuses to write; every other must show as a wrong answer, not as a crash.
+REFUSED = {"& is read as +": "an exclusion is never the first part of a formula"}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
+    with planted(name):
+        if name in REFUSED:
+            with pytest.raises(AssertionError, match=REFUSED[name]):
+                await disagreements(authz_database, draw_cases(7, 300), Tally())
+        else:
+            assert await disagreements(authz_database, draw_cases(7, 300), Tally())
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from remit.authz.compile import CALLER, Compiler, depth_error
 from remit.authz.errors import DEPTH_LIMIT
-from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term, join_all
+from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +136,25 @@ class ListCompiler:
         return found
 
     def _also(self, node: Node, conditions: tuple[Term, ...], id_sql: str, row_filter: str) -> str:
-        sql = row_filter.replace("@ROW@", id_sql)
-        if conditions:
-            sql += f" AND {self._compiler.term(node.type, join_all(list(conditions)), id_sql)}"
-        return sql
+        asked = "".join(f" AND {self._condition(node.type, condition, id_sql)}" for condition in conditions)
+        return row_filter.replace("@ROW@", id_sql) + asked
+
+    def _condition(self, type_name: str, term: Term, id_sql: str) -> str:
+        """What else is asked of a row. What an arrow leads to is found once, as a set, and not row by row."""
+        match term:
+            case Hop(target=target) if not self._graph.component(target):
+                alias = self._compiler.name("rg")
+                rows = self._compiler.rows_of(alias, type_name, term, id_sql)
+                # IS TRUE keeps the planner from making a join of it, built anew for each row.
+                held = f"({alias}.subject_id IN (SELECT id FROM {self._reach_of(target)})) IS TRUE"
+                return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
+            case Not(part):
+                return f"NOT {self._condition(type_name, part, id_sql)}"
+            case Any(parts) if parts:
+                return "(" + " OR ".join(self._condition(type_name, part, id_sql) for part in parts) + ")"
+            case All(parts):
+                return "(" + " AND ".join(self._condition(type_name, part, id_sql) for part in parts) + ")"
+        return f"({self._compiler.term(type_name, term, id_sql)})"
 
     def _merge(
         self,

@@ -157,10 +157,14 @@ class Schema:
     flags: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
     file: str = field(default="schema.zed", compare=False)
+    _by_name: dict[str, Definition] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {definition.name: definition for definition in self.definitions})
 
     def get(self, name: str) -> Definition | None:
         """The definition of that name."""
-        return next((definition for definition in self.definitions if definition.name == name), None)
+        return self._by_name.get(name)
 
     def error(self, reason: str, place: Place, suggestion: str | None = None) -> SchemaError:
         """An error that points at a place of this schema."""
