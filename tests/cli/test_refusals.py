@@ -3,9 +3,11 @@
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import psycopg
@@ -256,3 +258,13 @@ def test_schema_that_does_not_parse(data_dir: Path, tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "broken.zed:2" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_schema_that_lacks_what_a_route_asks(data_dir: Path, tmp_path: Path) -> None:
+    shipped = files("remit.authz").joinpath("schema.zed").read_text()
+    schema = tmp_path / "short.zed"
+    schema.write_text(re.sub(r"    permission share = .*\n", "", shipped))
+    ran = remit(data_dir, "serve", "--port", "0", REMIT_AUTHZ_SCHEMA=str(schema))
+    assert ran.returncode == 2
+    assert "share" in ran.stderr
+    assert ran.stderr.count("error: ") == 1

@@ -374,3 +374,14 @@ def test_headers_that_stay(name: str) -> None:
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\x00", "\u20ac"])
 def test_a_header_value_that_http_cannot_carry_stays(value: str) -> None:
     assert forward_headers({"x-team": value}) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["x-access-key", "x-functions-key", "x-bearer", "x-client-cert", "x-hub-signature-256"]
+)
+def test_more_names_of_credentials_stay_back(name: str) -> None:
+    assert forward_headers({name: "v"}) == {}
+
+
+def test_blanks_around_a_value_are_not_sent_on() -> None:
+    assert forward_headers({"x-team": "blue\t "}) == {"x-team": "blue"}
