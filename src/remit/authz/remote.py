@@ -1,0 +1,139 @@
+"""The port to an engine that lives elsewhere: SpiceDB, or an auth provider over HTTP.
+
+Remit's own table `relationships` stays the truth in every mode; an engine elsewhere holds a projection of it. It is
+asked with `check` and `lookup_resources`, and told with `deliver`, after the commit and never inside a transaction.
+Ids that pass through here are the operator's: the caller of the port has already named subjects as that graph does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from remit.authz.errors import AuthzError
+from remit.authz.model import Relationship, Resource, Subject
+
+
+class RemoteError(AuthzError):
+    """An engine elsewhere did not do what it was asked; what it holds is unknown, so it is never an allow.
+
+    Attributes:
+        transient: whether a repeat may help: unavailable, gateway, deadline. Anything else is permanent.
+        exception_class: a short stable name for counters, such as `Unavailable`; never text of the other side.
+        denied: the other side understood and refused (a provider's 403).
+    """
+
+    def __init__(self, message: str, *, transient: bool, exception_class: str, denied: bool = False) -> None:
+        self.transient = transient
+        self.exception_class = exception_class
+        self.denied = denied
+        super().__init__(message)
+
+
+class NotOffered(AuthzError):
+    """The engine elsewhere has no such operation: an auth provider cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `subject` do `permission` to `resource`?"""
+
+    subject: Subject
+    permission: str
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one resource's projection has to become.
+
+    Attributes:
+        resource: whose relationships these are.
+        version: the resource's version that the projection has afterwards.
+        delivered: the version last delivered, None for the first; a remote write holds it as a precondition where the
+            engine has one, so that a write that arrives late changes nothing.
+        touch: relationships to write.
+        delete: relationships to remove.
+        gone: the resource itself is deleted: nothing of it stays, on the subject's side either.
+        actor: in whose name, for engines that ask for a principal; None outside a request.
+    """
+
+    resource: Resource
+    version: int
+    delivered: int | None
+    touch: tuple[Relationship, ...] = ()
+    delete: tuple[Relationship, ...] = ()
+    gone: bool = False
+    actor: Subject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcePage:
+    """Ids that an engine elsewhere lists.
+
+    Attributes:
+        ids: in the engine's order.
+        cursor: where the next page starts, None when there is none.
+        unscoped: the caller may see every resource of the type in his tenant; `ids` says nothing then.
+    """
+
+    ids: tuple[str, ...]
+    cursor: str | None = None
+    unscoped: bool = False
+
+
+class Remote(Protocol):
+    """Answers questions about a projection and keeps it."""
+
+    async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
+        """The answers, in the order asked, in one round trip where the engine has one.
+
+        Args:
+            questions: what is asked; may be of several types.
+            at_least: a zedtoken of that engine: the answer is at least as fresh.
+
+        Raises:
+            RemoteError: no answer; never to be read as an allow, nor as an absence.
+        """
+
+    async def lookup_resources(
+        self,
+        subject: Subject,
+        permission: str,
+        resource_type: str,
+        *,
+        at_least: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> ResourcePage:
+        """Resources of a type on which `subject` holds `permission`, page by page, complete."""
+
+    async def deliver(self, delivery: Delivery) -> str | None:
+        """Make a resource's projection what a delivery says, in one atomic step where the engine has one.
+
+        Returns:
+            The engine's zedtoken of the change, None where it has none.
+
+        Raises:
+            RemoteError: it is unknown whether anything was written; the same delivery may be sent again.
+            PreconditionFailed: the projection has another version than `delivered`.
+        """
+
+    async def read(
+        self, resource_type: str, *, cursor: str | None = None, limit: int = 1000
+    ) -> tuple[list[Relationship], str | None]:
+        """Every relationship written on resources of a type, page by page, with the cursor of the next page.
+
+        Raises:
+            NotOffered: the engine cannot be read.
+        """
+
+    async def probe(self, questions: Sequence[tuple[str, str]]) -> None:
+        """Make sure that each (type, permission) is known to the engine.
+
+        Raises:
+            PermissionUnknown: one is not.
+            RemoteError: no answer.
+        """
+
+    async def aclose(self) -> None:
+        """Give back what it holds."""
