@@ -17,6 +17,7 @@ from remit.authz.engine import Engine
 from remit.authz.load import load_engine
 from remit.authz.model import Resource
 from remit.db.pool import Database
+from remit.idempotency import KEPT
 from remit.ids import new_id
 from remit.rpc.answers import AgentError
 from remit.rpc.call import agent_params
@@ -175,6 +176,9 @@ async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001
         ),
         "task_turns": await remove_older(
             services.database, "task_turns", "task_id", "expires_at", services.settings.stream_retention
+        ),
+        "idempotent_requests": await remove_older(
+            services.database, "idempotent_requests", "key_hash", "created_at", KEPT
         ),
         "tasks": await purge_deleted(services, "tasks", "task", "DELETED"),
         "agents": await purge_deleted(services, "agents", "agent", "Deleted"),

@@ -17,6 +17,7 @@ from remit.audit import AuditEntry, AuditTrail
 from remit.authz.engine import Engine
 from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
+from remit.authz.once import begin_once
 from remit.db.params import Params
 from remit.db.pool import Connection, Database
 from remit.errors import Forbidden, NotFound
@@ -56,6 +57,7 @@ class Caller:
         request_id: the request.
         asked: what was asked in this request, as `type.permission`.
         checks: how many questions that were.
+        questions: what was allowed so far, as (type, permission, id); a repeat of the request asks it again.
     """
 
     principal: Principal
@@ -65,6 +67,7 @@ class Caller:
     request_id: str
     asked: set[str] = field(default_factory=set)
     checks: int = 0
+    questions: set[tuple[str, str, str]] = field(default_factory=set)
 
     @property
     def subject(self) -> Subject:
@@ -111,7 +114,14 @@ def get_caller(request: Request, principal: Annotated[Principal, Depends(authent
     return caller
 
 
-CurrentCaller = Annotated[Caller, Depends(get_caller)]
+async def begin_call(request: Request, principal: Annotated[Principal, Depends(authenticate)]) -> Caller:
+    """The caller of a request, once its idempotency key is taken (`once.begin_once` says what ends it here)."""
+    caller = get_caller(request, principal)
+    await begin_once(request, caller)
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(begin_call)]
 
 
 def absent(label: str) -> NotFound:
@@ -183,6 +193,8 @@ async def probe(
         return Verdict(None, False, False, False, False)
     outcome = "allowed" if row["guard_allowed"] else "denied" if row["guard_readable"] else HIDDEN
     caller.note(kind.type, permission, outcome)
+    if row["guard_allowed"] and "id" in row:
+        caller.questions.add((kind.type, permission, row["id"]))
     if tenant_permission:
         caller.note("tenant", tenant_permission, "allowed" if row["guard_tenant"] else "denied")
     return Verdict(row, row["guard_allowed"], row["guard_readable"], row["guard_own"], row["guard_tenant"])

@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from remit.authz.guard import observe_checks
+from remit.authz.once import Replayed, end_once
 from remit.errors import Invalid, Refused
 
 log = structlog.get_logger(__name__)
@@ -98,8 +99,15 @@ class GuardedRoute(APIRoute):
         asks: list[str] = declared["asks"] if declared else ["nothing was declared"]
 
         async def handle_guarded(request: Request) -> Response:
-            response = await handle(StrictRequest(request.scope, request.receive))
-            caller = getattr(request.state, "caller", None)
+            strict = StrictRequest(request.scope, request.receive)
+            response: Response | None = None
+            try:
+                response = await handle(strict)
+            except Replayed as replay:
+                response = replay.response()
+            finally:
+                caller = getattr(request.state, "caller", None)
+                await end_once(request, caller, response)
             if caller is not None:
                 observe_checks(caller)
             if asks and response.status_code < 400 and (caller is None or caller.asked.isdisjoint(asks)):

@@ -159,6 +159,7 @@ tasks = Table(
     _at("updated_at"),
     _at("cleaned_at", nullable=True),
     *_creators("tasks"),
+    Column("request_hash", BYTEA),  # of the request that made it, for a repeat that carries no idempotency key
     CheckConstraint(
         "status IN ('RUNNING', 'INTERRUPTED', 'COMPLETED', 'FAILED', 'CANCELED', 'TERMINATED', 'TIMED_OUT', 'DELETED')",
         name="status",
@@ -343,6 +344,22 @@ api_keys = Table(
     Index("ix_api_keys_subject_id", "subject_id", postgresql_where=text("subject_id IS NOT NULL")),
     Index("ix_api_keys_agent_id", "agent_id", postgresql_where=text("agent_id IS NOT NULL")),
     Index("ix_api_keys_tenant_id_id", "tenant_id", text("id DESC")),
+)
+
+# Requests with an Idempotency-Key. The key is kept as a hash, the answer encrypted with a key made from it.
+idempotent_requests = Table(
+    "idempotent_requests",
+    metadata,
+    Column("key_hash", BYTEA, primary_key=True),
+    Column("tenant_id", UUID, nullable=False),
+    Column("request_hash", BYTEA, nullable=False),
+    Column("status", Integer),
+    Column("media_type", Text),
+    Column("answer", BYTEA),
+    Column("questions", JSONB),
+    Column("leased_until", DateTime(timezone=True), nullable=False),
+    _at("created_at"),
+    Index("ix_idempotent_requests_created_at", "created_at"),
 )
 
 # Codes of types and relations are given once and never used again: rows of `relationships` hold them for ever.

@@ -23,6 +23,7 @@ from remit.tasks.service import (
     TERMINAL,
     Task,
     change_status,
+    find_repeated,
     insert_task,
     publish_task,
     read_task,
@@ -59,6 +60,8 @@ class CallContext:
         settings: the process's settings.
         background: for what a cancelled call leaves.
         headers: the request's headers.
+        request_hash: the request's fingerprint.
+        repeated: the client says that it sends the request again.
     """
 
     caller: Caller
@@ -69,6 +72,8 @@ class CallContext:
     settings: Settings
     background: Background
     headers: Mapping[str, str]
+    request_hash: bytes
+    repeated: bool
 
     def is_agent(self, agent: Mapping[str, Any]) -> bool:
         """Whether an agent is the one in the path."""
@@ -157,6 +162,8 @@ async def get_or_create_task(
                 require_own_agent(context, verdict.row, label_of(name=name))
                 row = await reuse_task(caller, context.hub, verdict, name, params)
                 return read_task(row), row["agent"]
+        elif context.repeated and (earlier := await _find_earlier(context)) is not None:
+            return earlier
         agent = await authorize_create(context)
         if agent["acp_type"] != "sync":
             _require_address(agent)
@@ -170,10 +177,26 @@ async def get_or_create_task(
                 name=name,
                 params=params,
                 task_metadata=task_metadata,
+                request_hash=context.request_hash if name is None else None,
             )
         if inserted is not None:
+            caller.questions.add((TASK.type, "read", inserted["id"]))
             return read_task(inserted), agent
         # Another call took the name between the two statements: it is looked at like any existing task.
+
+
+async def _find_earlier(context: CallContext) -> tuple[Task, dict[str, Any]] | None:
+    # The client lost the answer, not the task that the first request made.
+    async with context.caller.database.connection() as connection:
+        id = await find_repeated(connection, context.caller.principal, context.request_hash)
+    if id is None:
+        return None
+    verdict = await probe_task(context, "update", id=id)
+    if verdict.row is None:
+        return None
+    row = judge(context.caller, TASK, "update", verdict, label_of(id=id))
+    require_own_agent(context, row, label_of(id=id))
+    return read_task(row), row["agent"]
 
 
 def _require_address(agent: Mapping[str, Any]) -> str:

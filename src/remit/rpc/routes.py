@@ -17,6 +17,7 @@ from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, Invalid, Refused, RemitError, Unavailable
+from remit.idempotency import hash_request
 from remit.paging import Id
 from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
 from remit.rpc.envelope import (
@@ -112,7 +113,16 @@ async def call_by_name(caller: CurrentCaller, request: Request, agent_name: Text
 async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_name: str | None) -> Response:
     state = request.app.state
     context = CallContext(
-        caller, agent_id, agent_name, state.hub, state.agents, state.settings, state.background, request.headers
+        caller,
+        agent_id,
+        agent_name,
+        state.hub,
+        state.agents,
+        state.settings,
+        state.background,
+        request.headers,
+        hash_request(request.url.path.encode(), await request.body()),
+        request.state.repeated,
     )
     try:
         call = read_call(await request.body(), state.settings.max_json_depth, PARAMS)

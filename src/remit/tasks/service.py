@@ -14,7 +14,9 @@ from remit.authz.registration import deregister, relationships_of_task
 from remit.db.params import Params
 from remit.db.pool import Connection
 from remit.errors import BadRequest
-from remit.ids import NIL_ID, new_id
+from remit.idempotency import REPEAT_WINDOW
+from remit.identity.principal import Principal
+from remit.ids import NIL_ID, new_id, oldest_id
 from remit.streams.hub import StreamHub
 
 TASK = ResourceKind(type="task", table="tasks", alive="t.status <> 'DELETED'")
@@ -68,6 +70,7 @@ async def insert_task(
     name: str | None = None,
     params: dict[str, Any] | None = None,
     task_metadata: dict[str, Any] | None = None,
+    request_hash: bytes | None = None,
 ) -> asyncpg.Record | None:
     """Insert a task, its relationships and its tracker: one statement, so all of it or nothing.
 
@@ -80,6 +83,7 @@ async def insert_task(
         name: unique among the tenant's tasks that are not deleted.
         params: for the agent.
         task_metadata: for whoever made it.
+        request_hash: of the request, so that a repeat of it finds the task (`find_repeated`).
 
     Returns:
         The row with `COLUMNS`, or None when the name is taken.
@@ -97,10 +101,11 @@ async def insert_task(
     statement = f"""
         WITH row AS (
           INSERT INTO tasks (id, tenant_id, agent_id, name, status, status_reason, params, task_metadata,
-                             creator_user_id, creator_service_account_id, creator_agent_id, authz_zedtoken)
+                             creator_user_id, creator_service_account_id, creator_agent_id, authz_zedtoken,
+                             request_hash)
           VALUES ({task}, {tenant}, {agent}, {sql.add(name, "text")}, 'RUNNING', 'Task created, forwarding to agent',
                   {sql.add(params, "jsonb")}, {sql.add(task_metadata, "jsonb")}, {", ".join(creators)},
-                  {engine.zedtoken_sql(sql)})
+                  {engine.zedtoken_sql(sql)}, {sql.add(request_hash, "bytea")})
           ON CONFLICT (tenant_id, name) WHERE status <> 'DELETED' DO NOTHING
           RETURNING *
         ), registered AS ({relationships}
@@ -110,6 +115,26 @@ async def insert_task(
         )
         SELECT {COLUMNS} FROM row t"""
     return await connection.fetchrow(statement, *sql.values)
+
+
+_FIND_REPEATED = """
+SELECT t.id FROM tasks t
+ WHERE t.tenant_id = $1 AND t.id >= $2 AND t.created_at > now() - $3::interval AND t.request_hash = $4
+   AND $5 IN (t.creator_user_id, t.creator_service_account_id, t.creator_agent_id) AND t.status <> 'DELETED'
+ ORDER BY t.id DESC LIMIT 1
+"""
+
+
+async def find_repeated(connection: Connection, principal: Principal, request_hash: bytes) -> str | None:
+    """The task that the same request of the same principal made within the last minute.
+
+    Ids grow with time, so only the tenant's newest tasks are looked at; no index has to be kept for this.
+    """
+    oldest = oldest_id(REPEAT_WINDOW * 2)
+    id: str | None = await connection.fetchval(
+        _FIND_REPEATED, principal.tenant_id, oldest, REPEAT_WINDOW, request_hash, principal.id
+    )
+    return id
 
 
 _TRANSITION = f"""

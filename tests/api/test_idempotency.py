@@ -1,0 +1,208 @@
+"""What is sent twice is done once: with an Idempotency-Key, and by the published client's repeats without one."""
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+from support.agent import FakeAgent
+from support.graph import AgentParty, Json, Party, World, text
+from support.server import Server, serve
+
+from remit.worker import remove_older
+
+CREATE: Json = {"id": 1, "jsonrpc": "2.0", "method": "task/create", "params": {"params": {"a": 1}}}
+
+
+async def create(
+    party: Party, agent: AgentParty, key: str | None = None, body: Json | None = None, **headers: str
+) -> httpx.Response:
+    if key is not None:
+        headers["idempotency-key"] = key
+    return await party.call("POST", f"/agents/{agent.id}/rpc", json=body or CREATE, headers=headers)
+
+
+async def count_tasks(world: World) -> int:
+    rows = await world.seed.fetch("SELECT count(*) AS n FROM tasks WHERE tenant_id = $1", world.tenant_id)
+    count: int = rows[0]["n"]
+    return count
+
+
+async def test_the_same_key_and_body_get_the_same_answer(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    first, again = [await create(world.alice, agent, "k1") for _ in range(2)]
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json()
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert await count_tasks(world) == 1
+
+
+async def test_another_body_under_the_key_is_refused_and_makes_nothing(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    await create(world.alice, agent, "k1")
+    other = await create(world.alice, agent, "k1", {**CREATE, "params": {"params": {"a": 2}}})
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:remit:problem:idempotency-key-reused"
+    assert other.headers["x-should-retry"] == "false"
+    elsewhere = await world.make_agent(fake.url)
+    assert (await create(world.alice, elsewhere, "k1")).status_code == 422
+    assert await count_tasks(world) == 1
+
+
+async def test_a_key_is_its_principals_own(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    mine, his = await create(world.alice, agent, "k1"), await create(world.bob, agent, "k1")
+    assert mine.json()["result"]["id"] != his.json()["result"]["id"]
+
+
+async def test_a_key_serves_every_create(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    bodies = {
+        "/messages": {"task_id": task["id"], "content": text("x")},
+        "/messages/batch": {"task_id": task["id"], "contents": [text("x"), text("y")]},
+        "/states": {"task_id": task["id"], "agent_id": agent.id, "state": {"a": 1}},
+        "/spans": {"trace_id": "t", "task_id": task["id"], "name": "n", "start_time": "2026-01-01T00:00:00Z"},
+    }
+    for path, body in bodies.items():
+        answers = [
+            await world.alice.call("POST", path, json=body, headers={"idempotency-key": "one"})
+            if path == "/messages"
+            else await world.alice.call("POST", path, json=body, headers={"idempotency-key": f"key of {path}"})
+            for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200], (path, answers[1].text)
+        assert answers[0].json() == answers[1].json(), path
+    for table, expected in (("messages", 3), ("states", 1), ("spans", 1)):
+        rows = await world.seed.fetch(f"SELECT 1 FROM {table} WHERE task_id = $1", task["id"])
+        assert len(rows) == expected, table
+
+
+async def test_a_replay_shows_nothing_that_may_not_be_read_any_more(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    await world.alice.share(task, world.bob, "editor")
+    body = {"task_id": task["id"], "content": text("a secret of the task")}
+    sent = {"json": body, "headers": {"idempotency-key": "k"}}
+    assert (await world.bob.call("POST", "/messages", **sent)).status_code == 200
+    await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id=world.bob.name)
+    replay = await world.bob.call("POST", "/messages", **sent)
+    assert replay.status_code == 404
+    assert "a secret of the task" not in replay.text
+    created = await create(world.alice, agent, "k2")
+    await world.alice.delete(f"/tasks/{created.json()['result']['id']}")
+    assert (await create(world.alice, agent, "k2")).status_code == 404
+
+
+async def test_sixteen_at_once_on_two_servers_make_one_task(
+    own_server: Server, own_world: World, fake: FakeAgent
+) -> None:
+    agent = await own_world.make_agent(fake.url)
+    headers = {"idempotency-key": "once"}
+    async with serve(own_server.dsn) as second:
+        urls = [own_server.url, second.url] * 8
+
+        async def ask(url: str) -> httpx.Response:
+            while True:
+                path = f"{url}/agents/{agent.id}/rpc"
+                response = await own_world.alice.call("POST", path, json=CREATE, headers=headers)
+                if response.status_code != 409:
+                    return response
+                assert response.headers["x-should-retry"] == "true"
+                assert response.headers["retry-after"] == "1"
+                await asyncio.sleep(0.05)
+
+        answers = await asyncio.gather(*map(ask, urls))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["result"]["id"] for answer in answers}) == 1
+    assert await count_tasks(own_world) == 1
+
+
+async def test_a_failure_gives_the_key_back(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    sent = {"json": {"task_id": task["id"], "content": text("x")}, "headers": {"idempotency-key": "k"}}
+    assert (await world.bob.call("POST", "/messages", **sent)).status_code == 404
+    await world.alice.share(task, world.bob, "editor")
+    assert (await world.bob.call("POST", "/messages", **sent)).status_code == 200
+
+
+async def test_a_streamed_answer_is_not_kept_and_not_made_twice(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    params = {"task_id": task["id"], "content": text("x"), "stream": True}
+    body = {"id": 1, "method": "message/send", "params": params}
+    assert (await create(world.alice, agent, "k", body)).status_code == 200
+    again = await create(world.alice, agent, "k", body)
+    assert again.status_code == 409
+    assert again.headers["x-should-retry"] == "false"
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "naïve"])
+async def test_a_bad_key_is_refused(world: World, fake: FakeAgent, key: str) -> None:
+    agent = await world.make_agent(fake.url)
+    path = f"/agents/{agent.id}/rpc"
+    headers = {b"idempotency-key": key.encode(), **{k.encode(): v.encode() for k, v in world.alice.headers.items()}}
+    response = await world.seed.http.request("POST", path, json=CREATE, headers=headers)
+    assert response.status_code == 422
+    assert await count_tasks(world) == 0
+
+
+async def test_what_is_stored_is_neither_key_nor_answer_in_clear(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    await create(world.alice, agent, "recognisable-key", {**CREATE, "params": {"params": {"word": "recognisable"}}})
+    rows = await world.seed.fetch("SELECT * FROM idempotent_requests WHERE tenant_id = $1", world.tenant_id)
+    assert len(rows) == 1
+    assert rows[0]["status"] == 200
+    assert not any(b"recognisable" in value for value in rows[0].values() if isinstance(value, bytes))
+    assert "recognisable" not in str({k: v for k, v in rows[0].items() if not isinstance(v, bytes)})
+
+
+async def test_a_key_is_kept_for_a_day(own_server: Server, own_world: World, fake: FakeAgent) -> None:
+    agent = await own_world.make_agent(fake.url)
+    first = await create(own_world.alice, agent, "k1")
+    await own_world.seed.fetch("UPDATE idempotent_requests SET created_at = now() - interval '23 hours'")
+    assert (await create(own_world.alice, agent, "k1")).json() == first.json()
+    await own_world.seed.fetch("UPDATE idempotent_requests SET created_at = now() - interval '25 hours'")
+    assert (await create(own_world.alice, agent, "k1")).json()["result"]["id"] != first.json()["result"]["id"]
+    await own_world.seed.fetch("UPDATE idempotent_requests SET created_at = now() - interval '25 hours'")
+    age = timedelta(days=1)
+    assert await remove_older(own_server.database, "idempotent_requests", "key_hash", "created_at", age) == 1
+
+
+async def test_a_repeat_of_the_client_gets_the_task_of_the_first(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    first = await create(world.alice, agent, **{"x-stainless-retry-count": "0"})
+    repeat = await create(world.alice, agent, **{"x-stainless-retry-count": "1"})
+    assert repeat.json()["result"]["id"] == first.json()["result"]["id"]
+    fresh = await create(world.alice, agent, **{"x-stainless-retry-count": "0"})
+    assert fresh.json()["result"]["id"] != first.json()["result"]["id"]
+
+
+async def test_a_repeat_by_another_or_with_another_body_makes_its_own(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    await create(world.alice, agent)
+    await create(world.bob, agent, **{"x-stainless-retry-count": "1"})
+    other = {**CREATE, "params": {"params": {"a": 2}}}
+    await create(world.alice, agent, body=other, **{"x-stainless-retry-count": "1"})
+    assert await count_tasks(world) == 3
+
+
+async def test_a_repeat_after_a_minute_makes_a_task(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    await create(world.alice, agent)
+    await world.seed.fetch(
+        "UPDATE tasks SET created_at = now() - interval '61 seconds' WHERE tenant_id = $1", world.tenant_id
+    )
+    await create(world.alice, agent, **{"x-stainless-retry-count": "2"})
+    assert await count_tasks(world) == 2
+
+
+async def test_a_repeated_send_goes_on_in_the_task_of_the_first(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    body = {"id": 1, "method": "message/send", "params": {"content": text("x")}}
+    await create(world.alice, agent, body=body)
+    await create(world.alice, agent, body=body, **{"x-stainless-retry-count": "1"})
+    assert await count_tasks(world) == 1
