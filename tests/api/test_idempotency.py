@@ -15,10 +15,11 @@ CREATE: Json = {"id": 1, "jsonrpc": "2.0", "method": "task/create", "params": {"
 
 
 async def create(
-    party: Party, agent: AgentParty, key: str | None = None, body: Json | None = None, **headers: str
+    party: Party, agent: AgentParty, key: str | None = None, body: Json | None = None, *, retries: int | None = None
 ) -> httpx.Response:
-    if key is not None:
-        headers["idempotency-key"] = key
+    headers = {} if key is None else {"idempotency-key": key}
+    if retries is not None:
+        headers["x-stainless-retry-count"] = str(retries)
     return await party.call("POST", f"/agents/{agent.id}/rpc", json=body or CREATE, headers=headers)
 
 
@@ -174,19 +175,19 @@ async def test_a_key_is_kept_for_a_day(own_server: Server, own_world: World, fak
 
 async def test_a_repeat_of_the_client_gets_the_task_of_the_first(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url)
-    first = await create(world.alice, agent, **{"x-stainless-retry-count": "0"})
-    repeat = await create(world.alice, agent, **{"x-stainless-retry-count": "1"})
+    first = await create(world.alice, agent, retries=0)
+    repeat = await create(world.alice, agent, retries=1)
     assert repeat.json()["result"]["id"] == first.json()["result"]["id"]
-    fresh = await create(world.alice, agent, **{"x-stainless-retry-count": "0"})
+    fresh = await create(world.alice, agent, retries=0)
     assert fresh.json()["result"]["id"] != first.json()["result"]["id"]
 
 
 async def test_a_repeat_by_another_or_with_another_body_makes_its_own(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url)
     await create(world.alice, agent)
-    await create(world.bob, agent, **{"x-stainless-retry-count": "1"})
+    await create(world.bob, agent, retries=1)
     other = {**CREATE, "params": {"params": {"a": 2}}}
-    await create(world.alice, agent, body=other, **{"x-stainless-retry-count": "1"})
+    await create(world.alice, agent, body=other, retries=1)
     assert await count_tasks(world) == 3
 
 
@@ -196,7 +197,7 @@ async def test_a_repeat_after_a_minute_makes_a_task(world: World, fake: FakeAgen
     await world.seed.fetch(
         "UPDATE tasks SET created_at = now() - interval '61 seconds' WHERE tenant_id = $1", world.tenant_id
     )
-    await create(world.alice, agent, **{"x-stainless-retry-count": "2"})
+    await create(world.alice, agent, retries=2)
     assert await count_tasks(world) == 2
 
 
@@ -204,5 +205,5 @@ async def test_a_repeated_send_goes_on_in_the_task_of_the_first(world: World, fa
     agent = await world.make_agent(fake.url)
     body = {"id": 1, "method": "message/send", "params": {"content": text("x")}}
     await create(world.alice, agent, body=body)
-    await create(world.alice, agent, body=body, **{"x-stainless-retry-count": "1"})
+    await create(world.alice, agent, body=body, retries=1)
     assert await count_tasks(world) == 1
