@@ -26,6 +26,7 @@ from remit.db.pool import UNREACHABLE, Database
 from remit.errors import BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
 from remit.ids import NIL_ID
+from remit.limits import Limits
 from remit.messages import routes as messages
 from remit.rpc import routes as rpc
 from remit.rpc.client import AgentClient
@@ -74,6 +75,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             app.state.engine = await load_engine(connection, settings)
         app.state.agents = AgentClient(settings)
         app.state.background = Background()
+        app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         app.state.hub = hub = StreamHub(database, dsn)
         app.state.audit = audit = AuditTrail(database)
         loops = [

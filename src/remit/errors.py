@@ -9,8 +9,10 @@
     │   └── NotBuilt                   404     -32004
     ├── Conflict                       409     -32009
     │   └── TaskBusy                   409     -32009
+    ├── idempotency.InProgress         409     -32009
     ├── TooLarge                       413     -32600
     ├── Invalid                        422     -32602
+    ├── limits.TooManyRequests         429     -32029
     ├── AgentTrouble                   502     -32603
     └── Unavailable                    503     -32603
 

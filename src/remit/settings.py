@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from limits import parse_many
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -50,6 +51,16 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("json", description="How log lines are written.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
 
+    # Limits
+    rate_limit: str | None = Field(
+        None,
+        description="Most requests of one principal to one server process, such as `600/minute` or "
+        "`20/second;5000/hour`; more are answered 429 with `retry-after`. Off by default.",
+    )
+    streams_per_principal: int | None = Field(
+        None, ge=1, description="Most streams of one principal open at once in one server process. Off by default."
+    )
+
     # Authorization
     authz_schema: Path | None = Field(
         None, description="A schema file in SpiceDB's language to use instead of the shipped one."
@@ -83,6 +94,13 @@ class Settings(BaseSettings):
     stream_ping: float = Field(15.0, gt=0, description="Seconds without data after which a stream sends a keep-alive.")
     stream_retention: timedelta = Field(timedelta(hours=1), description="How long live updates are kept.")
     purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value:
+            parse_many(value)
+        return value
 
 
 @cache

@@ -115,8 +115,14 @@ def get_caller(request: Request, principal: Annotated[Principal, Depends(authent
 
 
 async def begin_call(request: Request, principal: Annotated[Principal, Depends(authenticate)]) -> Caller:
-    """The caller of a request, once its idempotency key is taken (`once.begin_once` says what ends it here)."""
+    """The caller of a request, once it is counted and its idempotency key is taken.
+
+    Raises:
+        TooManyRequests: its principal has used up its rate.
+        Others: as `once.begin_once`.
+    """
     caller = get_caller(request, principal)
+    await request.app.state.limits.count_request(caller.actor)
     await begin_once(request, caller)
     return caller
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from remit.content import Text
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, Invalid, Refused, RemitError, Unavailable
 from remit.idempotency import hash_request
+from remit.limits import StreamTicket, TicketedStream
 from remit.paging import Id
 from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
 from remit.rpc.envelope import (
@@ -139,20 +139,31 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
 async def _dispatch(context: CallContext, request: Request, call: Call) -> Response:
     if isinstance(call.params, SendMessageParams):
         if call.params.stream:
-            return AnswerStream(await run_while_connected(request, begin_turn(context, call.params)), call.id)
+            return await _stream_answer(context, request, call.params, call.id)
         messages = await run_while_connected(request, _send(context, call.params))
         return answer(call.id, [message.model_dump(mode="json") for message in messages])
     result = await run_while_connected(request, _SIMPLE[call.method](context, call.params))
     return answer(call.id, result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
 
 
-class AnswerStream(StreamingResponse):
+async def _stream_answer(
+    context: CallContext, request: Request, params: SendMessageParams, id: RpcId
+) -> "AnswerStream":
+    ticket = request.app.state.limits.take_stream(context.caller.actor)
+    try:
+        return AnswerStream(ticket, await run_while_connected(request, begin_turn(context, params)), id)
+    except BaseException:
+        ticket.release()
+        raise
+
+
+class AnswerStream(TicketedStream):
     """An agent's answer as it comes. However the response ends, the turn ends with it."""
 
-    def __init__(self, turn: SendTurn, id: RpcId) -> None:
+    def __init__(self, ticket: StreamTicket, turn: SendTurn, id: RpcId) -> None:
         self._turn = turn
         self._lines = turn.stream(id)
-        super().__init__(self._lines, media_type="application/x-ndjson", headers={"cache-control": "no-cache"})
+        super().__init__(ticket, self._lines, "application/x-ndjson", {"cache-control": "no-cache"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

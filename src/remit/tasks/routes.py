@@ -15,6 +15,7 @@ from remit.content import JsonObject, Text
 from remit.db.params import Params
 from remit.errors import Invalid
 from remit.identity.authenticate import is_still_good
+from remit.limits import TicketedStream
 from remit.paging import Id, Page, read_page
 from remit.streams.hub import StreamHub, get_hub
 from remit.tasks.service import (
@@ -275,7 +276,12 @@ async def delete_access(
 
 
 async def _stream(caller: CurrentCaller, request: Request, hub: StreamHub, task: Task) -> StreamingResponse:
-    after = await hub.tail(task.id)
+    ticket = request.app.state.limits.take_stream(caller.actor)
+    try:
+        after = await hub.tail(task.id)
+    except BaseException:
+        ticket.release()
+        raise
     frames = stream_task(
         task,
         hub=hub,
@@ -284,11 +290,8 @@ async def _stream(caller: CurrentCaller, request: Request, hub: StreamHub, task:
         still_visible=lambda: _is_visible(caller, task.id),
         resume_from=request.headers.get("last-event-id"),
     )
-    return StreamingResponse(
-        frames,
-        media_type="text/event-stream",
-        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-    )
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return TicketedStream(ticket, frames, "text/event-stream", headers)
 
 
 async def _is_visible(caller: CurrentCaller, task_id: str) -> Task | None:

@@ -18,3 +18,4 @@ CHECKS_PER_REQUEST = Histogram(
 AGENT_CALLS = Counter("remit_agent_calls_total", "Calls to agents.", ["method", "outcome"])
 OPEN_STREAMS = Gauge("remit_open_streams", "Task streams open at the moment.")
 AUDIT_LOST = Counter("remit_audit_lost_total", "Audit entries that could not be written.")
+LIMITED = Counter("remit_limited_total", "Requests answered 429.", ["limit"])
