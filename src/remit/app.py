@@ -76,12 +76,14 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.agents = AgentClient(settings)
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
-        app.state.hub = hub = StreamHub(database, dsn)
+        app.state.hub = hub = StreamHub(
+            database, dsn, settings.redis_url.get_secret_value() if settings.redis_url else None
+        )
         app.state.audit = audit = AuditTrail(database)
-        loops = [
-            asyncio.create_task(keep_running(work.__qualname__, work))
-            for work in (audit.run, hub.run_publisher, hub.run_listener)
-        ]
+        works = [audit.run, hub.run_publisher, hub.run_listener]
+        if hub.redis is not None:
+            works += [hub.redis.run_reader, hub.redis.run_writer]
+        loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]
         try:
             yield
         finally:
@@ -90,6 +92,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
                 loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*loops, return_exceptions=True)
+            if hub.redis is not None:
+                await hub.redis.aclose()
             await app.state.agents.aclose()
             await database.close()
 

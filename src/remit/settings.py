@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     turn_lease: float = Field(15.0, gt=0, description="Seconds after which the turn of a dead process is over.")
     stream_ping: float = Field(15.0, gt=0, description="Seconds without data after which a stream sends a keep-alive.")
     stream_retention: timedelta = Field(timedelta(hours=1), description="How long live updates are kept.")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="The Redis that agents publish their live updates to (their `REDIS_URL`): they then reach the "
+        "streams of tasks, and the server's own updates go there too. Not needed, and no request depends on it.",
+    )
     purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
 
     @field_validator("rate_limit")

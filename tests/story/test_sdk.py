@@ -16,6 +16,7 @@ import pytest
 from agentex import Agentex, AsyncAgentex
 from support.databases import make_data_dir
 from support.processes import clean_environment, free_port, run_remit, wait_until_answering
+from support.redis_server import run_redis
 from support.world import World, make_world_blocking
 
 from remit.db.embedded import EmbeddedPostgres
@@ -34,7 +35,7 @@ class Installation:
 
 
 @contextmanager
-def run_agent(url: str, kind: str, name: str, key: str) -> Iterator[None]:
+def run_agent(url: str, kind: str, name: str, key: str, redis_url: str) -> Iterator[None]:
     port = free_port()
     environment = clean_environment(
         AGENTEX_BASE_URL=url,
@@ -43,6 +44,7 @@ def run_agent(url: str, kind: str, name: str, key: str) -> Iterator[None]:
         ACP_TYPE=kind,
         AGENT_NAME=name,
         AGENT_API_KEY=key,
+        REDIS_URL=redis_url,
         LITELLM_LOCAL_MODEL_COST_MAP="True",
     )
     environment.pop("PYTHONPATH", None)
@@ -63,11 +65,12 @@ def installation() -> Iterator[Installation]:
         data_dir = stack.enter_context(make_data_dir())
         postgres = EmbeddedPostgres.start_blocking(data_dir)
         stack.callback(postgres.stop_blocking)
-        server = stack.enter_context(run_remit(data_dir))
+        redis = stack.enter_context(run_redis())
+        server = stack.enter_context(run_remit(data_dir, REMIT_REDIS_URL=redis.url))
         world = make_world_blocking(postgres.dsn, agents=("sync-one", "async-one"))
         # Both at once: importing the SDK takes long.
         starts = [
-            stack.enter_context(_starting(server.url, kind, f"{kind}-one", world.agent_keys[f"{kind}-one"]))
+            stack.enter_context(_starting(server.url, kind, f"{kind}-one", world.agent_keys[f"{kind}-one"], redis.url))
             for kind in ("sync", "async")
         ]
         for ready in starts:
@@ -76,14 +79,14 @@ def installation() -> Iterator[Installation]:
 
 
 @contextmanager
-def _starting(url: str, kind: str, name: str, key: str) -> Iterator[Callable[[], None]]:
+def _starting(url: str, kind: str, name: str, key: str, redis_url: str) -> Iterator[Callable[[], None]]:
     """Start an agent in the background; the function waits until it serves."""
     started, ending = threading.Event(), threading.Event()
     failed: list[BaseException] = []
 
     def keep() -> None:
         try:
-            with run_agent(url, kind, name, key):
+            with run_agent(url, kind, name, key, redis_url):
                 started.set()
                 ending.wait()
         except BaseException as error:  # noqa: BLE001 - handed to the test, which raises it
@@ -151,6 +154,7 @@ def test_async_agent_keeps_state_and_writes_messages(installation: Installation)
 
 
 def test_live_stream_reaches_the_published_client(installation: Installation) -> None:
+    """Deltas come through Redis only; what the agent tells there and over REST is seen once."""
     client = installation.client(installation.world.alice_key)
     task = client.agents.create_task(agent_name="async-one", params={}).result
     seen: list[Any] = []
@@ -161,16 +165,26 @@ def test_live_stream_reaches_the_published_client(installation: Installation) ->
             seen.append(event)
             connected.set()
 
+    def kinds() -> list[str]:
+        return [_type(event) for event in seen]
+
     reader = threading.Thread(target=read)
     reader.start()
     assert connected.wait(20)
     client.agents.send_event(agent_name="async-one", params={"task_id": task.id, "content": text("live")})
-    wait_for(lambda: any(_type(event) == "full" for event in seen))
+    wait_for(lambda: "full" in kinds())
+    client.agents.send_event(agent_name="async-one", params={"task_id": task.id, "content": text("stream")})
+    wait_for(lambda: "done" in kinds())
+    wait_for(lambda: client.messages.list(task_id=task.id)[0].streaming_status == "DONE")
     client.agents.cancel_task(agent_name="async-one", params={"task_id": task.id})
     reader.join(20)
     assert not reader.is_alive(), "the stream ends with the task"
-    assert _type(seen[0]) == "connected"
-    assert _type(seen[-1]) == "task_updated"
+    deltas = kinds().count("delta")
+    assert deltas >= 2
+    streamed = kinds()[kinds().index("start") :]
+    assert kinds()[: kinds().index("start")] == ["connected", "full"]
+    assert streamed[: deltas + 2] == ["start", *["delta"] * deltas, "done"]
+    assert streamed[deltas + 2 :] == ["full", "task_updated"], "what the agent says when it is cancelled, and the end"
 
 
 def _type(event: Any) -> str:

@@ -66,7 +66,7 @@ async def create_messages(
     stored = {row["id"]: read_message(row) for row in rows}
     messages = [stored[id] for id in ids]
     for message in messages:
-        publish_message(hub, message, ("full",))
+        publish_message(hub, message, ("full",), told_by_agent=caller.principal.kind == "agent")
     return messages
 
 
@@ -118,7 +118,7 @@ async def update_messages(
             await _check_readable(caller, connection, others)
     messages = [changed[id] for id in updates if id in changed]
     for message in messages:
-        publish_message(hub, message, ("full",))
+        publish_message(hub, message, ("full",), told_by_agent=caller.principal.kind == "agent")
     return messages
 
 

@@ -18,6 +18,7 @@ from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK, authorize_child
 
 StreamingStatus = Literal["IN_PROGRESS", "DONE"]
+UpdateType = Literal["start", "full", "done"]
 
 COLUMNS = "id, task_id, content, streaming_status, interrupted, created_at, updated_at"
 
@@ -146,7 +147,9 @@ async def create_message(
             streaming_status=streaming_status,
             created_at=created_at,
         )
-    publish_message(hub, message, ("start",) if streaming_status == "IN_PROGRESS" else ("full",))
+    told_by_agent = caller.principal.kind == "agent"
+    types: Sequence[UpdateType] = ("start",) if streaming_status == "IN_PROGRESS" else ("full",)
+    publish_message(hub, message, types, told_by_agent=told_by_agent)
     return message
 
 
@@ -163,18 +166,29 @@ async def update_message(
     await authorize(caller, TASK, "update", id=task_id, columns="t.id")
     async with caller.database.connection() as connection:
         message = await change_message(connection, task_id, message_id, content, streaming_status=streaming_status)
-    publish_message(hub, message, ("full", "done") if streaming_status == "DONE" else ("full",))
+    told_by_agent = caller.principal.kind == "agent"
+    types: Sequence[UpdateType] = ("full", "done") if streaming_status == "DONE" else ("full",)
+    publish_message(hub, message, types, told_by_agent=told_by_agent)
     return message
 
 
-def publish_message(hub: StreamHub, message: TaskMessage, types: Sequence[Literal["start", "full", "done"]]) -> None:
-    """Tell the task's readers of a message, in the updates that an agent's own stream would have."""
+def publish_message(
+    hub: StreamHub, message: TaskMessage, types: Sequence[UpdateType], *, told_by_agent: bool = False
+) -> None:
+    """Tell the task's readers of a message, in the updates that an agent's own stream would have.
+
+    Args:
+        hub: where they read.
+        message: as it is now.
+        types: the updates.
+        told_by_agent: it was written by an agent, which tells Redis of it itself.
+    """
     shown: dict[str, Any] = message.model_dump(mode="json")
     for type in types:
         update = {"type": type, "index": None, "parent_task_message": shown}
         if type != "done":
             update["content"] = shown["content"]
-        hub.publish(message.task_id, update)
+        hub.publish(message.task_id, update, told_by_agent=told_by_agent)
 
 
 async def get_message(caller: Caller, message_id: str) -> TaskMessage:

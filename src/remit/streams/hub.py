@@ -9,8 +9,9 @@ A lost notification costs a reader no entry, only the time until its next keep-a
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import asyncpg
 import orjson
@@ -19,6 +20,8 @@ from fastapi import Request
 
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import Unavailable
+from remit.streams.doubles import Doubles
+from remit.streams.redis import RedisFeed
 
 log = structlog.get_logger(__name__)
 
@@ -48,33 +51,56 @@ class StreamEntry:
     data: str
 
 
+@dataclass(eq=False, slots=True)
+class Reader:
+    """One reader of a task.
+
+    Attributes:
+        task_id: the task.
+        news: set when there may be something to read.
+        inbox: what agents published to Redis since the last look.
+        doubles: what was shown, so that nothing is shown twice.
+    """
+
+    task_id: str
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    inbox: list[str] = field(default_factory=list)
+    doubles: Doubles = field(default_factory=Doubles)
+
+
 class StreamHub:
     """Publishes and reads the updates of tasks for one process.
 
     Args:
         database: where the entries are.
         dsn: for the listening connection, which is outside the pool.
+        redis_url: of the Redis that agents publish to, None where there is none.
     """
 
-    def __init__(self, database: Database, dsn: str) -> None:
+    def __init__(self, database: Database, dsn: str, redis_url: str | None = None) -> None:
         self._database = database
         self._dsn = dsn
         self._waiting: list[tuple[str, str]] = []
         self._has_waiting = asyncio.Event()
-        self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._readers: dict[str, set[Reader]] = defaultdict(set)
+        self.redis = RedisFeed(redis_url, self._on_redis) if redis_url else None
 
-    def publish(self, task_id: str, update: object) -> None:
+    def publish(self, task_id: str, update: object, *, told_by_agent: bool = False) -> None:
         """Queue an update, a JSON-able object; it is live data, lost if the process dies before it is written.
 
         Args:
             task_id: the task.
             update: the event as the wire shows it.
+            told_by_agent: the agent that wrote this publishes it to Redis itself.
         """
         if len(self._waiting) >= MOST_WAITING:
             log.error("live update dropped: too many are waiting")
             return
-        self._waiting.append((task_id, orjson.dumps(update).decode()))
+        data = orjson.dumps(update).decode()
+        self._waiting.append((task_id, data))
         self._has_waiting.set()
+        if self.redis is not None and not told_by_agent:
+            self.redis.publish([(task_id, data)])
 
     async def flush(self) -> None:
         """Write what is queued."""
@@ -127,7 +153,13 @@ class StreamHub:
     def _wake(self, task_ids: list[str]) -> None:
         for task_id in task_ids:
             for reader in self._readers.get(task_id, ()):
-                reader.set()
+                reader.news.set()
+
+    def _on_redis(self, task_id: str, data: str) -> None:
+        for reader in self._readers.get(task_id, ()):
+            if len(reader.inbox) < MOST_WAITING:
+                reader.inbox.append(data)
+            reader.news.set()
 
     async def tail(self, task_id: str) -> int:
         """The number of the newest entry of a task, 0 when there is none."""
@@ -141,34 +173,57 @@ class StreamHub:
             rows = await connection.fetch(_READ, task_id, after, limit)
         return [StreamEntry(row["seq"], row["data"]) for row in rows]
 
-    async def read(self, task_id: str, after: int, idle: float) -> AsyncGenerator[list[StreamEntry], None]:
+    @asynccontextmanager
+    async def open_reader(self, task_id: str) -> AsyncIterator[Reader]:
+        """A reader of a task's updates from now on, while the block lasts."""
+        reader = Reader(task_id)
+        self._readers[task_id].add(reader)
+        try:
+            if self.redis is not None:
+                await self.redis.watch(task_id)
+            yield reader
+        finally:
+            self._readers[task_id].discard(reader)
+            if not self._readers[task_id]:
+                del self._readers[task_id]
+                if self.redis is not None:
+                    self.redis.unwatch(task_id)
+
+    async def read(self, reader: Reader, after: int, idle: float) -> AsyncGenerator[list[StreamEntry], None]:
         """Entries after a number, in order, for ever; an empty list whenever none came for `idle` seconds.
 
-        No database connection is held between two looks.
+        No database connection is held between two looks. What agents published to Redis has the number of the entry
+        before it.
 
         Args:
-            task_id: the task.
+            reader: of `open_reader`.
             after: the number to start after.
             idle: seconds.
         """
-        news = asyncio.Event()
-        self._readers[task_id].add(news)
-        try:
-            while True:
-                entries = await self.read_kept(task_id, after, READ_LIMIT)
-                if entries:
-                    after = entries[-1].seq
-                    yield entries
-                    continue
-                try:
-                    await asyncio.wait_for(news.wait(), idle)
-                except TimeoutError:
-                    yield []
-                news.clear()
-        finally:
-            self._readers[task_id].discard(news)
-            if not self._readers[task_id]:
-                del self._readers[task_id]
+        while True:
+            # Before the table is read: what an agent published before it ended its task is shown before that end.
+            early = self._take_inbox(reader, after)
+            kept = await self.read_kept(reader.task_id, after, READ_LIMIT)
+            early += self._take_inbox(reader, after)
+            if kept:
+                after = kept[-1].seq
+            entries = early + [entry for entry in kept if self._is_news(reader, entry)]
+            if entries:
+                yield entries
+            if kept or entries:
+                continue
+            try:
+                await asyncio.wait_for(reader.news.wait(), idle)
+            except TimeoutError:
+                yield []
+            reader.news.clear()
+
+    def _take_inbox(self, reader: Reader, after: int) -> list[StreamEntry]:
+        taken, reader.inbox = reader.inbox, []
+        return [StreamEntry(after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
+
+    def _is_news(self, reader: Reader, entry: StreamEntry) -> bool:
+        return self.redis is None or not reader.doubles.is_double(entry.data, "server")
 
 
 def _payloads(task_ids: list[str]) -> list[str]:

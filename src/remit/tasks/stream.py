@@ -7,13 +7,13 @@ it gets `id:` lines, and keep-alives that are no block of their own.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import orjson
 
 from remit.db.pool import UNREACHABLE
 from remit.errors import Unavailable
-from remit.streams.hub import StreamEntry, StreamHub
+from remit.streams.hub import Reader, StreamEntry, StreamHub
 from remit.tasks.service import TERMINAL, Task
 from remit.telemetry.metrics import OPEN_STREAMS
 
@@ -45,13 +45,16 @@ async def stream_task(
     if resume_from is not None and resume_from.isascii() and resume_from.isdigit() and len(resume_from) < MOST_DIGITS:
         after = min(int(resume_from), after)
     OPEN_STREAMS.inc()
+    opened = AsyncExitStack()
     try:
+        # Before anything is sent: who has seen `connected` misses nothing from then on.
+        reader = await opened.enter_async_context(hub.open_reader(task.id))
         yield _frame(orjson.dumps({"type": "connected", "taskId": task.id}).decode())
         if task.status in TERMINAL:
             for entry in await hub.read_kept(task.id, after if resumes else 0, BUFFERED_OF_ENDED_TASK):
                 yield _frame(entry.data, entry.seq if resumes else None)
             return
-        async with aclosing(_follow(task.id, hub, after, ping, still_visible)) as steps:
+        async with aclosing(_follow(reader, hub, after, ping, still_visible)) as steps:
             async for entries, now in steps:
                 if now is None:
                     yield _frame(orjson.dumps({"type": "error", "message": "The database cannot be reached."}).decode())
@@ -65,11 +68,12 @@ async def stream_task(
                     if now.status in TERMINAL:
                         return
     finally:
+        await opened.aclose()
         OPEN_STREAMS.dec()
 
 
 async def _follow(
-    task_id: str, hub: StreamHub, after: int, ping: float, still_visible: Callable[[], Awaitable[Task | None]]
+    reader: Reader, hub: StreamHub, after: int, ping: float, still_visible: Callable[[], Awaitable[Task | None]]
 ) -> AsyncGenerator[tuple[list[StreamEntry], Task | None], None]:
     """The hub's batches, each with the task as its reader sees it at that moment, until he may not.
 
@@ -77,7 +81,7 @@ async def _follow(
     """
     while True:
         try:
-            async with aclosing(hub.read(task_id, after, ping)) as batches:
+            async with aclosing(hub.read(reader, after, ping)) as batches:
                 async for entries in batches:
                     # Asked before anything is shown: what was said after a revocation is not for the one revoked.
                     if (now := await still_visible()) is None:

@@ -19,3 +19,4 @@ AGENT_CALLS = Counter("remit_agent_calls_total", "Calls to agents.", ["method", 
 OPEN_STREAMS = Gauge("remit_open_streams", "Task streams open at the moment.")
 AUDIT_LOST = Counter("remit_audit_lost_total", "Audit entries that could not be written.")
 LIMITED = Counter("remit_limited_total", "Requests answered 429.", ["limit"])
+REDIS_LOST = Counter("remit_redis_updates_lost_total", "Live updates that Redis did not take.")
