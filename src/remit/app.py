@@ -34,6 +34,7 @@ from remit.settings import Settings
 from remit.streams.hub import StreamHub
 from remit.tasks import routes as tasks
 from remit.telemetry.middleware import RequestContext
+from remit.telemetry.tracing import Tracing
 from remit.validation import describe_errors
 from remit.version import __version__
 
@@ -73,7 +74,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.database = database = await Database.open(dsn, size=settings.pool_size, timeout=settings.pool_timeout)
         async with database.connection() as connection:
             app.state.engine = await load_engine(connection, settings)
-        app.state.agents = AgentClient(settings)
+        app.state.agents = AgentClient(settings, app.state.tracing)
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         app.state.hub = hub = StreamHub(
@@ -95,6 +96,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             if hub.redis is not None:
                 await hub.redis.aclose()
             await app.state.agents.aclose()
+            await app.state.tracing.aclose()
             await database.close()
 
     app = FastAPI(
@@ -105,6 +107,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         docs_url="/swagger",
         redoc_url=None,
     )
+    app.state.tracing = Tracing.open(settings)
     for router in ROUTERS:
         app.include_router(router)
     _add_error_handlers(app)

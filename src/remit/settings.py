@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("json", description="How log lines are written.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
 
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector that gets traces over HTTP, such as `http://127.0.0.1:4318`; needs "
+        '`pip install "remit[telemetry]"`. Off by default.',
+    )
+
     # Limits
     rate_limit: str | None = Field(
         None,

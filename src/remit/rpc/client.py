@@ -22,11 +22,13 @@ from urllib.parse import urlsplit
 import httpcore
 import orjson
 import structlog
+from opentelemetry.trace import Span, StatusCode
 
 from remit.agents.addresses import AddressRefused, CheckedBackend, dial_address
 from remit.content import TaskMessageUpdate
 from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish, LineSplitter, UpdateReader, read_answer
 from remit.settings import Settings
+from remit.telemetry.tracing import Tracing
 
 # Agents are slow, so calls in progress are many and cheap; the bounds keep file descriptors for everything else, and
 # one agent that hangs from taking the connections of all others.
@@ -84,6 +86,7 @@ class _Exchange:
     request_id: str
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    span: Span
 
     @property
     def id(self) -> str:
@@ -107,8 +110,9 @@ class AgentClient:
     followed, no proxy is taken from the environment, cookies are not kept, compressed answers are not asked for.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing or Tracing()
         self._backend = CheckedBackend()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpcore.default_ssl_context(),
@@ -215,6 +219,7 @@ class AgentClient:
             "user-agent": "remit",
             "x-request-id": request_id,
         }
+        span = self._tracing.begin_call(method, sent)
         envelope = {"jsonrpc": "2.0", "id": _rpc_id(method, task_id), "method": method, "params": dict(params)}
         return _Exchange(
             registered=url,
@@ -224,6 +229,7 @@ class AgentClient:
             request_id=request_id,
             headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
             body=orjson.dumps(envelope),
+            span=span,
         )
 
     @asynccontextmanager
@@ -282,6 +288,7 @@ class AgentClient:
             except AgentFailed as error:
                 raise AgentFailed(error.code, exchange.hide_address(error.message)) from error
         except AgentError as error:
+            exchange.span.set_status(StatusCode.ERROR, type(error).__name__)
             log.warning(
                 "agent call failed",
                 error=type(error).__name__,
@@ -293,6 +300,8 @@ class AgentClient:
                 request_id=exchange.request_id,
             )
             raise
+        finally:
+            exchange.span.end()
 
 
 def _rpc_id(method: str, task_id: str) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 import structlog
+from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from remit.errors import Invalid, Refused, RemitError, TooLarge
 from remit.telemetry.metrics import REQUEST_SECONDS, REQUESTS
+from remit.telemetry.tracing import Tracing, end_request
 
 log = structlog.get_logger("remit.request")
 
@@ -32,6 +34,11 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        tracing: Tracing = scope["app"].state.tracing
+        with tracing.request(scope["method"], scope["headers"]) as span:
+            await self._handle(scope, receive, send, span)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
@@ -61,6 +68,7 @@ class RequestContext:
             told = RemitError("Something went wrong here. The log has it under the request id.")
             await send_problem(send_with_id, told, request_id)
         finally:
+            end_request(span, scope["method"], route_of(scope), status, request_id)
             log.info(
                 "request",
                 method=scope["method"],
