@@ -104,6 +104,17 @@ class Settings(BaseSettings):
         description="The Redis that agents publish their live updates to (their `REDIS_URL`): they then reach the "
         "streams of tasks, and the server's own updates go there too. Not needed, and no request depends on it.",
     )
+    event_retention: timedelta | None = Field(
+        None,
+        gt=timedelta(0),
+        description="How long events of tasks are kept, such as `P90D`. By default as long as their task.",
+    )
+    span_retention: timedelta | None = Field(
+        None, gt=timedelta(0), description="How long spans are kept. By default for ever, or as long as their task."
+    )
+    audit_retention: timedelta | None = Field(
+        None, gt=timedelta(0), description="How long the audit trail is kept. By default for ever."
+    )
     purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
 
     @field_validator("rate_limit")

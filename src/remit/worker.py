@@ -7,7 +7,6 @@ the same, never left out of the graph.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -17,8 +16,8 @@ from remit.authz.engine import Engine
 from remit.authz.load import load_engine
 from remit.authz.model import Resource
 from remit.db.pool import Database
-from remit.idempotency import KEPT
 from remit.ids import new_id
+from remit.retention import BATCH, remove_old
 from remit.rpc.answers import AgentError
 from remit.rpc.call import agent_params
 from remit.rpc.client import AgentClient
@@ -29,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 SCHEMA = "procrastinate"
 FINISHED_JOBS_KEPT_HOURS = 72
-BATCH = 1000
 
 CREATE_TASK = "remit:create_task"
 CLEAN_UP_TIMES = "*/10 * * * *"
@@ -171,15 +169,7 @@ async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001
     """Remove what has had its time: live updates, expired relationships, dead turns, deleted rows, finished jobs."""
     services = _services(context)
     removed = {
-        "stream_entries": await remove_older(
-            services.database, "stream_entries", "seq", "created_at", services.settings.stream_retention
-        ),
-        "task_turns": await remove_older(
-            services.database, "task_turns", "task_id", "expires_at", services.settings.stream_retention
-        ),
-        "idempotent_requests": await remove_older(
-            services.database, "idempotent_requests", "key_hash", "created_at", KEPT
-        ),
+        **await remove_old(services.database, services.settings),
         "tasks": await purge_deleted(services, "tasks", "task", "DELETED"),
         "agents": await purge_deleted(services, "agents", "agent", "Deleted"),
     }
@@ -187,22 +177,6 @@ async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001
         removed["relationships"] = await services.engine.remove_expired(connection, BATCH)
     await context.app.job_manager.delete_old_jobs(nb_hours=FINISHED_JOBS_KEPT_HOURS, include_failed=False)
     log.info("cleaned up", **removed)
-
-
-async def remove_older(database: Database, table: str, key: str, column: str, age: timedelta) -> int:
-    """Delete rows whose `column` is older than an age, in batches, so that no lock is held for long."""
-    total = 0
-    while True:
-        async with database.connection() as connection:
-            status = await connection.execute(
-                f"DELETE FROM {table} WHERE {key} IN "
-                f"(SELECT {key} FROM {table} WHERE {column} < now() - $1::interval LIMIT {BATCH})",
-                age,
-            )
-        count = int(status.split()[-1])
-        total += count
-        if count < BATCH:
-            return total
 
 
 async def purge_deleted(services: Services, table: str, resource_type: str, deleted: str) -> int:

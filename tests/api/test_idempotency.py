@@ -9,7 +9,7 @@ from support.agent import FakeAgent
 from support.graph import AgentParty, Json, Party, World, text
 from support.server import Server, serve
 
-from remit.worker import remove_older
+from remit.retention import remove_older
 
 CREATE: Json = {"id": 1, "jsonrpc": "2.0", "method": "task/create", "params": {"params": {"a": 1}}}
 
@@ -170,7 +170,7 @@ async def test_a_key_is_kept_for_a_day(own_server: Server, own_world: World, fak
     assert (await create(own_world.alice, agent, "k1")).json()["result"]["id"] != first.json()["result"]["id"]
     await own_world.seed.fetch("UPDATE idempotent_requests SET created_at = now() - interval '25 hours'")
     age = timedelta(days=1)
-    assert await remove_older(own_server.database, "idempotent_requests", "key_hash", "created_at", age) == 1
+    assert await remove_older(own_server.database, "idempotent_requests", "created_at", age) == 1
 
 
 async def test_a_repeat_of_the_client_gets_the_task_of_the_first(world: World, fake: FakeAgent) -> None:

@@ -271,6 +271,7 @@ spans = Table(
     Index(
         "ix_spans_tenant_id_trace_id_start_time_id", "tenant_id", "trace_id", text("start_time DESC"), text("id DESC")
     ),
+    Index("ix_spans_created_at", "created_at", postgresql_using="brin"),
 )
 
 
