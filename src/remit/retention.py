@@ -1,4 +1,4 @@
-"""How long what tasks leave behind is kept: what has had its time is removed in batches, so that no lock is held for long."""
+"""How long things are kept: what has had its time is removed in batches, so that no lock is held for long."""
 
 from datetime import timedelta
 

@@ -19,12 +19,10 @@ async def test_only_what_is_old_goes(own_server: Server, own_world: World, fake:
         assert (await own_world.alice.rpc(agent, "event/send", params)).status_code == 200
         span = {"trace_id": "t", "task_id": task["id"], "name": str(number), "start_time": "2020-01-01T00:00:00Z"}
         assert (await own_world.alice.post("/spans", span)).status_code == 200
-    await own_world.viewer.post(f"/tasks/{task['id']}/cancel")
-    await own_world.viewer.delete(f"/tasks/{task['id']}")
-    await seed.wait_for_rows(1, "SELECT 1 FROM audit")
-    kept = Settings(
-        event_retention=timedelta(days=1), span_retention=timedelta(days=1), audit_retention=timedelta(days=1)
-    )
+    await own_world.alice.share(task, own_world.bob, "viewer")
+    await own_world.alice.share(task, own_world.bob, "editor")
+    day = timedelta(days=1)
+    kept = Settings(event_retention=day, span_retention=day, audit_retention=day)
     before = {table: await seed.fetch(f"SELECT id FROM {table} ORDER BY id") for table in ("events", "spans", "audit")}
     assert await remove_old(own_server.database, Settings()) == dict.fromkeys(
         ("stream_entries", "task_turns", "idempotent_requests"), 0
@@ -37,7 +35,8 @@ async def test_only_what_is_old_goes(own_server: Server, own_world: World, fake:
     await seed.execute("UPDATE events SET id = '01900000-0000-7000-8000-000000000000' WHERE id = $1", oldest)
     await seed.execute("UPDATE spans SET created_at = now() - interval '25 hours' WHERE name IN ('0', '1')")
     await seed.execute(
-        "UPDATE audit SET id = '01900000-0000-7000-8000-000000000000' WHERE id = (SELECT min(id::text)::uuid FROM audit)"
+        "UPDATE audit SET id = '01900000-0000-7000-8000-000000000000'"
+        " WHERE id = (SELECT min(id::text)::uuid FROM audit)"
     )
     removed = await remove_old(own_server.database, kept)
     assert (removed["events"], removed["spans"], removed["audit"]) == (1, 2, 1)

@@ -2,8 +2,8 @@
 
 Revision ID: 0012
 
-A block range index: rows come in the order of their time, so a few bytes a page tell which pages are old, and inserts pay
-next to nothing. Events and audit entries need none: their ids grow with time.
+A block range index: rows come in the order of their time, so a few bytes a page tell which pages are old, and inserts
+pay next to nothing. Events and audit entries need none: their ids grow with time.
 """
 
 from remit.migrations.online import create_index_concurrently, drop_index_concurrently
