@@ -56,6 +56,10 @@ class Product:
     step: Hop | None
 
 
+_Starts = dict[Node, list[str]]
+"""Where walks of one recursion start: SELECTs of ids for each node."""
+
+
 class NotLinear(Exception):
     """A recursive formula is not a union of single steps."""
 
@@ -100,7 +104,7 @@ class Compiler:
             case Not(part):
                 return f"NOT ({self.term(type_name, part, object_sql)})"
             case Any(parts):
-                return self._join([self.term(type_name, part, object_sql) for part in parts], "OR", "FALSE")
+                return self._any(type_name, parts, object_sql)
             case All(parts):
                 return self._join([self.term(type_name, part, object_sql) for part in parts], "AND", "TRUE")
 
@@ -147,6 +151,56 @@ class Compiler:
         parts = sorted(parts, key=lambda part: DEPTH_MARK in part)
         return parts[0] if len(parts) == 1 else "(" + f" {operator} ".join(parts) + ")"
 
+    def _any(self, type_name: str, parts: tuple[Term, ...], object_sql: str) -> str:
+        """A disjunction in which all parts that end in one recursion share one walk.
+
+        What a statement costs is mostly the start of its plan, node by node, whether it comes to run or not.
+        """
+        plain, starts = self._gather(type_name, parts, object_sql)
+        for members in starts:
+            walk = self._try_walk({node: f"ARRAY({' UNION ALL '.join(sql)})" for node, sql in members.items()})
+            assert walk is not None
+            plain.append(walk)
+        return self._join(plain, "OR", "FALSE")
+
+    def _gather(self, type_name: str, parts: tuple[Term, ...], object_sql: str) -> tuple[list[str], list[_Starts]]:
+        """Split a disjunction into conditions, and SELECTs of the objects from which walks start."""
+        plain: list[str] = []
+        starts: dict[frozenset[Node], _Starts] = {}
+
+        def start(node: Node, select: str) -> None:
+            starts.setdefault(self.graph.component(node), {}).setdefault(node, []).append(select)
+
+        for part in parts:
+            if isinstance(part, Call) and self._walks(part.node):
+                start(part.node, f"SELECT {object_sql}")
+            elif isinstance(part, Hop) and self._walks(part.target):
+                alias = self.name("rh")
+                start(part.target, f"SELECT {alias}.subject_id {self.rows_of(alias, type_name, part, object_sql)}")
+            elif isinstance(part, Hop) and not self.graph.component(part.target):
+                alias = self.name("rh")
+                rows = self.rows_of(alias, type_name, part, object_sql)
+                formula = self.graph.expand(part.target)
+                inner = formula.parts if isinstance(formula, Any) else (formula,)
+                conditions, further = self._gather(part.target.type, inner, f"{alias}.subject_id")
+                if conditions:
+                    plain.append(f"EXISTS (SELECT 1 {rows} AND {self._join(conditions, 'OR', 'FALSE')} OFFSET 0)")
+                for members in further:
+                    for node, selects in members.items():
+                        for select in selects:
+                            found = self.name("rf")
+                            start(
+                                node,
+                                f"SELECT {found}.id FROM (SELECT {alias}.subject_id {rows} OFFSET 0) {alias}"
+                                f" CROSS JOIN LATERAL ({select} OFFSET 0) {found}(id)",
+                            )
+            else:
+                plain.append(self.term(type_name, part, object_sql))
+        return plain, list(starts.values())
+
+    def _walks(self, node: Node) -> bool:
+        return bool(self.graph.component(node)) and self.linear_products(node) is not None
+
     def _direct(self, type_name: str, direct: Direct, object_sql: str) -> str:
         alias = self.name("rd")
         subject_type, subject_id, subject_relation = self.caller_subject(direct.everyone)
@@ -158,13 +212,10 @@ class Compiler:
         )
 
     def _hop(self, type_name: str, hop: Hop, object_sql: str) -> str:
+        if self._walks(hop.target) or not self.graph.component(hop.target):
+            return self._any(type_name, (hop,), object_sql)
         alias = self.name("rh")
         rows = self.rows_of(alias, type_name, hop, object_sql)
-        if self.graph.component(hop.target):
-            start = f"ARRAY(SELECT {alias}.subject_id {rows} OFFSET 0)"
-            walk = self._try_walk(hop.target, start)
-            if walk is not None:
-                return walk
         return f"EXISTS (SELECT 1 {rows} AND {self.check(hop.target, f'{alias}.subject_id')} OFFSET 0)"
 
     def _every(self, type_name: str, every: Every, object_sql: str) -> str:
@@ -187,7 +238,7 @@ class Compiler:
         )
 
     def _recursive(self, node: Node, object_sql: str) -> str:
-        walk = self._try_walk(node, f"ARRAY[{object_sql}]")
+        walk = self._try_walk({node: f"ARRAY[{object_sql}]"})
         return walk if walk is not None else self._solve(node, object_sql)
 
     def products(self, node: Node) -> list[Product]:
@@ -215,10 +266,10 @@ class Compiler:
 
         return split(self.graph.expand(node))
 
-    def linear_products(self, node: Node) -> dict[Node, list[Product]] | None:
-        """The products of each node that a walk from this one comes by; None when one is not linear."""
+    def linear_products(self, *starts: Node) -> dict[Node, list[Product]] | None:
+        """The products of each node that a walk from these comes by; None when one is not linear."""
         found: dict[Node, list[Product]] = {}
-        waiting = [node]
+        waiting = list(starts)
         try:
             while waiting:
                 current = waiting.pop()
@@ -229,20 +280,24 @@ class Compiler:
             return None
         return found
 
-    def _try_walk(self, start: Node, start_sql: str) -> str | None:
-        """The walk down from an array of objects, level by level; None when the recursion is not linear."""
-        products = self.linear_products(start)
+    def _try_walk(self, starts: Mapping[Node, str]) -> str | None:
+        """The walk down from arrays of objects, level by level; None when the recursion is not linear."""
+        products = self.linear_products(*starts)
         if products is None:
             return None
         nodes = sorted(products)
         walk = self.name("walk")
         hits = []
         for index, node in enumerate(nodes):
-            alias = self.name("u")
             ends = [join_all(list(product.conditions)) for product in products[node] if product.step is None]
-            if ends:
-                base = self._join([self.term(node.type, end, f"{alias}.id") for end in ends], "OR", "FALSE")
-                hits.append(f"EXISTS (SELECT 1 FROM unnest({walk}.f{index}) {alias}(id) WHERE {base} OFFSET 0)")
+            probes = [end for end in ends if isinstance(end, Direct)]
+            fresh = fresh_sql(walk, index)
+            hits += [self._direct(node.type, probe, f"ANY ({fresh})") for probe in probes]
+            rest = [end for end in ends if not isinstance(end, Direct)]
+            if rest:
+                alias = self.name("u")
+                base = self._any(node.type, tuple(rest), f"{alias}.id")
+                hits.append(f"EXISTS (SELECT 1 FROM unnest({fresh}) {alias}(id) WHERE {base} OFFSET 0)")
         steps = [
             (node, product, nodes.index(product.step.target))
             for node in nodes
@@ -251,56 +306,50 @@ class Compiler:
         ]
         hit = self._join(hits, "OR", "FALSE")
         return (
-            f"EXISTS ({self._levels(walk, nodes, start, start_sql, steps)} SELECT 1 FROM {walk} WHERE"
-            f" CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN {depth_error(f'{walk}.n')} ELSE {hit} END OFFSET 0)"
+            f"EXISTS ({self._levels(walk, nodes, starts, steps)} SELECT 1 FROM {walk} WHERE"
+            f" CASE WHEN {too_deep_sql(walk, len(nodes))} THEN {depth_error(f'{walk}.n')} ELSE {hit} END OFFSET 0)"
         )
 
     def _levels(
         self,
         walk: str,
         nodes: list[Node],
-        start: Node,
-        start_sql: str,
+        starts: Mapping[Node, str],
         steps: list[tuple[Node, Product, int]],
     ) -> str:
-        """The WITH of a walk: per level and node the new objects (f) and all objects so far (s)."""
+        """The WITH of a walk: one row per level, with all objects so far of each node (s), the first l of them old."""
         first, following, columns = [], [], []
         for index, node in enumerate(nodes):
-            columns += [f"f{index}", f"s{index}"]
-            initial = "b.ids" if node == start else "'{}'::uuid[]"
-            first += [initial, initial]
+            columns += [f"l{index}", f"s{index}"]
+            first += ["0", starts.get(node, "'{}'::uuid[]")]
             arms = []
             for source, product, target in steps:
                 if target != index:
                     continue
                 assert product.step is not None
-                alias, row = self.name("u"), self.name("rw")
+                row, fresh = self.name("rw"), fresh_sql(walk, nodes.index(source))
+                if not product.conditions:
+                    rows = self.rows_of(row, source.type, product.step, f"ANY ({fresh})")
+                    arms.append(f"SELECT {row}.subject_id {rows}")
+                    continue
+                alias = self.name("u")
                 conditions = "".join(
                     f" AND {self.term(source.type, condition, f'{alias}.id')}" for condition in product.conditions
                 )
                 rows = self.rows_of(row, source.type, product.step, f"{alias}.id")
                 arms.append(
-                    f"SELECT {row}.subject_id FROM unnest({walk}.f{nodes.index(source)}) {alias}(id)"
+                    f"SELECT {row}.subject_id FROM unnest({fresh}) {alias}(id)"
                     f" CROSS JOIN LATERAL (SELECT {row}.subject_id {rows}{conditions} OFFSET 0) {row}"
                 )
-            seen = f"SELECT unnest({walk}.s{index})"
-            following.append(
-                f"ARRAY(({' UNION '.join(arms)}) EXCEPT {seen}) AS f{index}" if arms else f"'{{}}'::uuid[] AS f{index}"
-            )
-        grown = ", ".join(f"y.f{index}, {walk}.s{index} || y.f{index}" for index in range(len(nodes)))
-        open_levels = " + ".join(f"cardinality({walk}.f{index})" for index in range(len(nodes)))
+            grown = f"{walk}.s{index}"
+            if arms:
+                grown += f" || ARRAY(({' UNION '.join(arms)}) EXCEPT SELECT unnest({walk}.s{index}))"
+            following += [f"cardinality({walk}.s{index})", grown]
         return (
-            f"WITH RECURSIVE {walk}(n, {', '.join(columns)}) AS ("
-            f"SELECT 0, {', '.join(first)} FROM (SELECT {start_sql} AS ids OFFSET 0) b UNION ALL"
-            f" SELECT {walk}.n + 1, {grown} FROM {walk} CROSS JOIN LATERAL (SELECT {', '.join(following)} OFFSET 0) y"
-            f" WHERE {open_levels} > 0 AND {walk}.n <= {DEPTH_LIMIT}"
-            # The level after the last one only tells whether there would have been more.
-            f" AND ({walk}.n < {DEPTH_LIMIT} OR {self._any_new('y', len(nodes))}))"
+            f"WITH RECURSIVE {walk}(n, {', '.join(columns)}) AS (SELECT 0, {', '.join(first)}"
+            f" UNION ALL SELECT {walk}.n + 1, {', '.join(following)} FROM {walk}"
+            f" WHERE {any_fresh_sql(walk, len(nodes))} AND {walk}.n <= {DEPTH_LIMIT})"
         )
-
-    @staticmethod
-    def _any_new(alias: str, count: int) -> str:
-        return "(" + " + ".join(f"cardinality({alias}.f{index})" for index in range(count)) + ") > 0"
 
     def _solve(self, node: Node, object_sql: str) -> str:
         """Recursion of any form: find the objects in reach, then narrow the answer down in rounds.
@@ -316,7 +365,7 @@ class Compiler:
             for source in nodes
             for hop in self._hops_within(self.graph.expand(source), frozenset(nodes))
         ]
-        levels = self._levels(walk, nodes, node, f"ARRAY[{object_sql}]", steps)
+        levels = self._levels(walk, nodes, {node: f"ARRAY[{object_sql}]"}, steps)
         rounds, columns = [], []
         for index, member in enumerate(nodes):
             for side in ("t", "v"):
@@ -334,7 +383,7 @@ class Compiler:
         seen = ", ".join(f"{walk}.s{index}" for index in range(len(nodes)))
         place = nodes.index(node)
         return (
-            f"({levels}, o AS MATERIALIZED (SELECT CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN"
+            f"({levels}, o AS MATERIALIZED (SELECT CASE WHEN {too_deep_sql(walk, len(nodes))} THEN"
             f" {depth_error(f'{walk}.n')} ELSE TRUE END AS fine, {seen} FROM {walk} ORDER BY {walk}.n DESC LIMIT 1),"
             f" {state}(n, {', '.join(columns)}) AS (SELECT 0, {initial} FROM o WHERE o.fine UNION ALL"
             f" SELECT {state}.n + 1, {', '.join(f'y.{column}' for column in columns)} FROM {state} CROSS JOIN o"
@@ -406,6 +455,22 @@ class _Round:
 
     def turned(self) -> _Round:
         return _Round(self.nodes, self.state, "v" if self.side == "t" else "t")
+
+
+def fresh_sql(walk: str, index: int) -> str:
+    """The objects that the level of a walk found first, as an array."""
+    return f"{walk}.s{index}[{walk}.l{index} + 1:]"
+
+
+def any_fresh_sql(walk: str, count: int) -> str:
+    """Whether the level of a walk found any object."""
+    fresh = " OR ".join(f"cardinality({walk}.s{index}) > {walk}.l{index}" for index in range(count))
+    return f"({fresh})" if count > 1 else fresh
+
+
+def too_deep_sql(walk: str, count: int) -> str:
+    """Whether a walk found something below the last level that counts."""
+    return f"{walk}.n > {DEPTH_LIMIT} AND {any_fresh_sql(walk, count)}"
 
 
 def depth_error(level_sql: str) -> str:

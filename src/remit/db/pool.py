@@ -76,6 +76,8 @@ class Database:
             init=_prepare_connection,
             timeout=timeout,
             command_timeout=COMMAND_SECONDS,
+            # The driver would not keep the longest statements, which are those whose planning costs most.
+            max_cacheable_statement_size=0,
             server_settings={
                 "application_name": "remit",
                 "plan_cache_mode": "force_generic_plan",
