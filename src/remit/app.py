@@ -15,10 +15,12 @@ from starlette.exceptions import HTTPException
 from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
+from remit.authz.decide import Decider
 from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError
 from remit.authz.load import load_engine
 from remit.authz.model import Subject
+from remit.authz.modes import ModeBook
 from remit.authz.route import DECLARATION
 from remit.background import Background, keep_running
 from remit.db.params import Params
@@ -73,7 +75,11 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.settings = settings
         app.state.database = database = await Database.open(dsn, size=settings.pool_size, timeout=settings.pool_timeout)
         async with database.connection() as connection:
-            app.state.engine = await load_engine(connection, settings)
+            engine = await load_engine(connection, settings)
+            modes = ModeBook(engine.mode_policy, database)
+            await modes.refresh(connection)
+        app.state.engine = engine
+        app.state.decider = Decider(engine, modes)
         app.state.agents = AgentClient(settings, app.state.tracing)
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
@@ -81,7 +87,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             database, dsn, settings.redis_url.get_secret_value() if settings.redis_url else None
         )
         app.state.audit = audit = AuditTrail(database)
-        works = [audit.run, hub.run_publisher, hub.run_listener]
+        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run]
         if hub.redis is not None:
             works += [hub.redis.run_reader, hub.redis.run_writer]
         loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         None, description="A schema file in SpiceDB's language to use instead of the shipped one."
     )
 
+    authz_mode_cap: Literal["off", "write", "shadow", "enforce"] | None = Field(
+        None,
+        description="The furthest mode that any tenant's type may have. Where relationships have decided before, they "
+        "and the roles must both allow below their mode.",
+    )
+
     # Agents
     agent_enrollment: Literal["key", "open"] = Field(
         "key",

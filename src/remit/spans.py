@@ -95,9 +95,9 @@ async def _find(caller: Caller, span_id: str, permission: str) -> asyncpg.Record
     """
     params = Params()
     tenant, id = params.add(caller.principal.tenant_id, "uuid"), params.add(span_id, "text")
-    allowed = caller.engine.check_sql(params, caller.subject, permission, TASK.type, "t.id")
-    readable = caller.engine.check_sql(params, caller.subject, "read", TASK.type, "t.id")
-    of_agent = caller.engine.check_sql(params, caller.subject, "update", AGENT.type, "s.author_agent_id")
+    allowed = caller.check_sql(params, permission, TASK.type, "t.id")
+    readable = caller.check_sql(params, "read", TASK.type, "t.id")
+    of_agent = caller.check_sql(params, "update", AGENT.type, "s.author_agent_id")
     statement = f"""
         SELECT t.id, s.id AS span_id, s.task_id, t.id IS NOT NULL AND ({allowed}) AS allowed,
                t.id IS NOT NULL AND ({readable}) AS readable,
@@ -199,10 +199,9 @@ async def list_spans(
 
 def _visible_sql(caller: Caller, params: Params, of_trace: str) -> str:
     """A condition over `s`: the caller may read it. The few tasks and agents of a trace are asked once, not per row."""
-    engine, subject = caller.engine, caller.subject
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    on_task = engine.check_sql(params, subject, "read", TASK.type, "t.id")
-    on_agent = engine.check_sql(params, subject, "update", AGENT.type, "a.id")
+    on_task = caller.check_sql(params, "read", TASK.type, "t.id")
+    on_agent = caller.check_sql(params, "update", AGENT.type, "a.id")
     return f"""(
         s.task_id = ANY (ARRAY(
           SELECT t.id FROM tasks t

@@ -64,10 +64,10 @@ async def test_no_secret_is_logged(database: str, log: io.StringIO, fake: FakeAg
         await world.alice.call("GET", "/me", headers={"x-api-key": world.bob.secret})
         await world.nobody.call("GET", "/me", headers={"authorization": f"Bearer {bad}"})
         await world.alice.get(f"/tasks/name/{bad}")
-        broken = server.app.state.engine
-        server.app.state.engine = None  # what nobody thought of
+        broken = server.app.state.decider
+        server.app.state.decider = None  # what nobody thought of
         assert (await world.alice.get("/me")).status_code == 500
-        server.app.state.engine = broken
+        server.app.state.decider = broken
         keys = [party.secret for party in (world.alice, world.bob, world.root, world.bot, world.mallory, agent)]
     text_ = log.getvalue()
     assert "Traceback" in text_, "the log of a failure says where"

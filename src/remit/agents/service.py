@@ -106,9 +106,12 @@ async def insert_agent(
     )
     if result != "INSERT 0 1":
         return None
-    token = await engine.write(
-        connection, touch=relationships_of_agent(agent_id, tenant_id, owner, private=private), actor=None
-    )
+    relationships = relationships_of_agent(agent_id, tenant_id, owner, private=private)
+    params = Params()
+    registers = engine.mode_policy.registers_sql(params, tenant_id, "agent")
+    if not await connection.fetchval(f"SELECT {registers}", *params.values):
+        relationships = [fact for fact in relationships if fact.resource.type == "tenant"]
+    token = await engine.write(connection, touch=relationships, actor=None)
     await connection.execute("UPDATE agents SET authz_zedtoken = $2 WHERE id = $1", agent_id, token)
     return agent_id
 
@@ -213,6 +216,6 @@ async def end_agent(connection: Connection, engine: Engine, agent_id: str, *, en
 
 def filter_by_task(caller: Caller, params: Params, task_id: str) -> str:
     """SQL over `t`: the agents of a task, none if the caller may not read it."""
-    readable = caller.engine.check_sql(params, caller.subject, "read", "task", "k.id")
+    readable = caller.check_sql(params, "read", "task", "k.id")
     task = params.add(task_id, "uuid")
     return f"t.id IN (SELECT k.agent_id FROM tasks k WHERE k.id = {task} AND k.status <> 'DELETED' AND {readable})"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import asyncpg
 
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.modes import ModePolicy
 from remit.db.params import Params
 
 if TYPE_CHECKING:
@@ -18,10 +19,15 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 class Engine(Protocol):
     """Answers questions about the graph and stores it.
 
+    Attributes:
+        mode_policy: what this process adds to the modes that are stored; decides what is registered.
+
     The methods named `*_sql` give a piece of SQL that a caller puts into a statement of its own, so that a row and
     the answer about it, or a row and its relationships, travel in one round trip and one transaction. Each adds what
     it needs to the statement's `Params`.
     """
+
+    mode_policy: ModePolicy
 
     def check_sql(self, params: Params, subject: Subject, permission: str, resource_type: str, id_sql: str) -> str:
         """A boolean SQL expression, never NULL: may `subject` do `permission` to the resource?

@@ -14,6 +14,7 @@ import asyncpg
 from fastapi import Depends, Request
 
 from remit.audit import AuditEntry, AuditTrail
+from remit.authz.decide import Decider
 from remit.authz.engine import Engine
 from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
@@ -52,7 +53,7 @@ class Caller:
     Attributes:
         principal: who.
         database: where rows and relationships are.
-        engine: what answers.
+        decider: what answers.
         audit: where refusals are recorded.
         request_id: the request.
         asked: what was asked in this request, as `type.permission`.
@@ -62,7 +63,7 @@ class Caller:
 
     principal: Principal
     database: Database
-    engine: Engine
+    decider: Decider
     audit: AuditTrail
     request_id: str
     asked: set[str] = field(default_factory=set)
@@ -75,9 +76,29 @@ class Caller:
         return Subject(self.principal.kind, self.principal.id)
 
     @property
+    def engine(self) -> Engine:
+        """Where relationships are written."""
+        return self.decider.engine
+
+    @property
     def actor(self) -> str:
         """The principal as histories and logs name it."""
         return str(self.subject)
+
+    def check_sql(self, params: Params, permission: str, resource_type: str, id_sql: str) -> str:
+        """A boolean SQL expression, never NULL: may the caller do `permission` to the resource?"""
+        return self.decider.check_sql(params, self.principal, permission, resource_type, id_sql)
+
+    async def holds(self, permission: str, resource: Resource) -> bool:
+        """Whether the caller may do `permission` to a resource: a question of its own, which is counted."""
+        params = Params()
+        id_sql = params.add(resource.id, "uuid")
+        statement = f"SELECT {self.check_sql(params, permission, resource.type, id_sql)}"
+        with translate_database_errors():
+            async with self.database.connection() as connection:
+                allowed: bool = await connection.fetchval(statement, *params.values)
+        self.note(resource.type, permission, "allowed" if allowed else "denied")
+        return allowed
 
     def note(self, resource_type: str, permission: str, outcome: str, checks: int = 1) -> None:
         """Count a question, and remember that it was asked."""
@@ -109,7 +130,7 @@ class Caller:
 def get_caller(request: Request, principal: Annotated[Principal, Depends(authenticate)]) -> Caller:
     """The caller of a request; `request.state.caller` keeps it for the check of the route's declaration."""
     state = request.app.state
-    caller = Caller(principal, state.database, state.engine, state.audit, request.state.request_id)
+    caller = Caller(principal, state.database, state.decider, state.audit, request.state.request_id)
     request.state.caller = caller
     return caller
 
@@ -178,13 +199,12 @@ async def probe(
     params = Params()
     tenant = params.add(caller.principal.tenant_id, "uuid")
     own = f"t.tenant_id = {tenant}"
-    engine, subject = caller.engine, caller.subject
-    allowed = engine.check_sql(params, subject, permission, kind.type, "t.id")
+    allowed = caller.check_sql(params, permission, kind.type, "t.id")
     # Whoever may read is not asked twice. A plan costs by its size, so no check stands in it twice either.
     readable = "g.allowed"
     if permission != "read":
-        readable = f"g.allowed OR {engine.check_sql(params, subject, 'read', kind.type, 't.id')}"
-    on_tenant = engine.check_sql(params, subject, tenant_permission, "tenant", tenant) if tenant_permission else "FALSE"
+        readable = f"g.allowed OR {caller.check_sql(params, 'read', kind.type, 't.id')}"
+    on_tenant = caller.check_sql(params, tenant_permission, "tenant", tenant) if tenant_permission else "FALSE"
     match = f"t.id = {params.add(id, 'uuid')}" if id is not None else f"{own} AND t.name = {params.add(name, 'text')}"
     statement = (
         f"SELECT {columns}, {own} AS guard_own, {own} AND g.allowed AS guard_allowed, "
@@ -260,20 +280,13 @@ def judge(caller: Caller, kind: ResourceKind, permission: str, verdict: Verdict,
     raise absent(label)
 
 
-async def authorize_tenant(caller: Caller, permission: str, connection: Connection | None = None) -> None:
+async def authorize_tenant(caller: Caller, permission: str) -> None:
     """Ask for a permission on the caller's own tenant.
 
     Raises:
         Forbidden: it is missing.
     """
-    resource = Resource("tenant", caller.principal.tenant_id)
-    if connection is not None:
-        allowed = await caller.engine.check(connection, caller.subject, permission, resource)
-    else:
-        async with caller.database.connection() as own:
-            allowed = await caller.engine.check(own, caller.subject, permission, resource)
-    caller.note("tenant", permission, "allowed" if allowed else "denied")
-    if not allowed:
+    if not await caller.holds(permission, Resource("tenant", caller.principal.tenant_id)):
         raise deny_tenant(caller, permission)
 
 
@@ -305,10 +318,9 @@ async def list_visible(
         params: the statement's parameters.
     """
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    statement = caller.engine.visible_sql(
+    statement = caller.decider.visible_sql(
         params,
-        caller.subject,
-        "read",
+        caller.principal,
         kind.type,
         table=kind.table,
         columns=columns,

@@ -7,7 +7,6 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
 from remit import idempotency
-from remit.authz.engine import Connection
 from remit.authz.model import Resource
 from remit.errors import NotFound
 
@@ -52,19 +51,10 @@ async def begin_once(request: Request, caller: "Caller") -> None:
         request.state.once = begun
         request.state.repeated |= begun.repeated
         return
-    async with caller.database.connection() as connection:
-        if not await _still_allowed(caller, connection, begun.questions):
+    for resource_type, permission, id in begun.questions:
+        if not await caller.holds(permission, Resource(resource_type, id)):
             raise NotFound("What this Idempotency-Key was answered is not there for you any more.")
     raise Replayed(begun)
-
-
-async def _still_allowed(caller: "Caller", connection: Connection, questions: tuple[tuple[str, str, str], ...]) -> bool:
-    for resource_type, permission, id in questions:
-        allowed = await caller.engine.check(connection, caller.subject, permission, Resource(resource_type, id))
-        caller.note(resource_type, permission, "allowed" if allowed else "denied")
-        if not allowed:
-            return False
-    return True
 
 
 async def end_once(request: Request, caller: "Caller | None", response: Response | None) -> None:

@@ -19,6 +19,7 @@ from remit.authz.graph import Graph, Node
 from remit.authz.ids import EVERYONE, encode_id, is_stored_as_is
 from remit.authz.lists import ListCompiler
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.modes import ModePolicy
 from remit.authz.relationships import Decoder, Row, encode_relationships, foreign_ids
 from remit.authz.schema import Arrow, Permission, Schema
 from remit.authz.schema_check import suggest, walk_expression
@@ -41,7 +42,8 @@ class PostgresEngine:
     Compiled SQL is kept per question (type, permission, kind of caller) for as long as the schema version holds.
     """
 
-    def __init__(self, loaded: LoadedSchema) -> None:
+    def __init__(self, loaded: LoadedSchema, mode_policy: ModePolicy | None = None) -> None:
+        self.mode_policy = mode_policy or ModePolicy()
         self._use(loaded)
 
     def _use(self, loaded: LoadedSchema) -> None:
@@ -58,13 +60,14 @@ class PostgresEngine:
         file: str = "schema.zed",
         *,
         replace: bool = False,
+        mode_policy: ModePolicy | None = None,
     ) -> PostgresEngine:
         """Load the database's schema, storing `schema_source` where it is due (see `schema_store.load_schema`).
 
         Raises:
             SchemaError: the schema is refused.
         """
-        return cls(await load_schema(connection, schema_source, applied_by, file, replace=replace))
+        return cls(await load_schema(connection, schema_source, applied_by, file, replace=replace), mode_policy)
 
     async def refresh(self, connection: Connection) -> bool:
         """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not."""

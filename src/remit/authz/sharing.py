@@ -108,11 +108,12 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
     Raises:
         NotFound, Forbidden: as `list_access`.
         Invalid: no such subject in the tenant, or the schema has no such role for it.
-        Conflict: it would take the role from the last owner.
+        Conflict: it would take the role from the last owner, or relationships are not kept in this mode.
     """
     resource = Resource(kind.type, id)
     async with caller.database.transaction() as connection:
         await _lock_to_share(caller, connection, kind, id)
+        _refuse_without_registration(caller, kind)
         subject = await find_subject(
             connection, caller.principal.tenant_id, request.subject_type, request.subject_id, field="body.subject_id"
         )
@@ -167,6 +168,14 @@ async def unshare(
             ),
         )
         return await _read_access(caller, connection, resource)
+
+
+def _refuse_without_registration(caller: Caller, kind: ResourceKind) -> None:
+    if not caller.decider.modes.rule(caller.principal.tenant_id, kind.type).registers:
+        raise Conflict(
+            f"Roles in the tenant decide about its {kind.type}s, so a share would change nothing. "
+            f"It takes the mode `write` at least, which the operator sets."
+        )
 
 
 async def _lock_to_share(caller: Caller, connection: Connection, kind: ResourceKind, id: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from remit.cli.context import AsJson, DataDir, administer
+from remit.cli.context import AsJson, DataDir, Session, administer
 from remit.cli.output import show, show_list, show_state, show_time
 
 tenants_commands = typer.Typer(help="Tenants: the accounts that everything belongs to.")
@@ -13,17 +13,32 @@ Name = Annotated[str, typer.Argument(help="The tenant's name.")]
 
 
 @tenants_commands.command("add")
-def add_tenant(name: Name, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Make a tenant.
+def add_tenant(
+    name: Name,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Begin with roles as the judge: for a tenant that comes from elsewhere.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a tenant. Relationships decide in it, unless it is adopted: then `remit authz mode` moves it there.
 
     Example:
 
     $ remit tenants add acme
     """
+    from remit.authz.mode_moves import adopt as begin_in_off
     from remit.identity.tenants import create_tenant
 
-    tenant_id = administer(data_dir, lambda session: create_tenant(session.connection, name))
-    show(as_json, {"id": tenant_id, "name": name}, f"Made the tenant {name} ({tenant_id}).")
+    async def make(session: Session) -> str:
+        tenant_id = await create_tenant(session.connection, name)
+        if adopt:
+            await begin_in_off(session.connection, tenant_id)
+        return tenant_id
+
+    tenant_id = administer(data_dir, make)
+    more = " Its roles decide; `remit authz mode show` tells the way to relationships." if adopt else ""
+    show(as_json, {"id": tenant_id, "name": name}, f"Made the tenant {name} ({tenant_id}).{more}")
 
 
 @tenants_commands.command("list")

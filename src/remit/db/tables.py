@@ -449,6 +449,67 @@ relationship_history = Table(
     Index("ix_relationship_history_subject", "subject_type", "subject_id"),
 )
 
+# Who decides, per tenant and type; a type without a row is in `enforce`. A null mode: adopted and never set.
+authz_modes = Table(
+    "authz_modes",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("resource_type", Text, primary_key=True),
+    Column("mode", Text),
+    _at("enforced_at", nullable=True),
+    _at("registering_since", nullable=True),
+    _at("changed_at"),
+    Column("changed_by", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('off', 'write', 'shadow', 'enforce')", name="mode"),
+    Index("ix_authz_modes_version", "version"),
+)
+
+# Finished comparisons of rows, relationships and projection, whole types of a tenant only.
+authz_reconciliations = Table(
+    "authz_reconciliations",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("resource_type", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    _at("finished_at"),
+    Column("clean", Boolean, nullable=False),
+    Index("ix_authz_reconciliations_tenant_id_resource_type", "tenant_id", "resource_type", text("started_at DESC")),
+)
+
+# What `shadow` found: how often each pair of answers came, and some of the differences.
+authz_shadow_counts = Table(
+    "authz_shadow_counts",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("resource_type", Text, primary_key=True),
+    Column("permission", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("class", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    _at("first_at"),
+    _at("last_at"),
+    CheckConstraint("outcome IN ('both_allow', 'both_deny', 'would_deny', 'would_allow', 'unknown')", name="outcome"),
+)
+
+authz_shadow_samples = Table(
+    "authz_shadow_samples",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("resource_type", Text, nullable=False),
+    Column("resource_id", UUID, nullable=False),
+    Column("permission", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("subject_type", Text, nullable=False),
+    Column("subject_id", UUID, nullable=False),
+    Column("explanation", Text, nullable=False),
+    _at("at"),
+    Index("ix_authz_shadow_samples_tenant_id_resource_type_id", "tenant_id", "resource_type", text("id DESC")),
+)
+
 # Deliveries owed to an engine that lives elsewhere. The embedded engine owes none, so its table stays empty.
 outbox = Table(
     "outbox",

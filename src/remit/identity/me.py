@@ -39,7 +39,8 @@ async def get_me(caller: CurrentCaller) -> Me:
     params = Params()
     id = params.add(tenant.id, "uuid")
     names = (*ROLES, *CREATES.values())
-    questions = [caller.engine.check_sql(params, caller.subject, name, "tenant", id) for name in names]
+    questions = [caller.engine.check_sql(params, caller.subject, role, "tenant", id) for role in ROLES]
+    questions += [caller.check_sql(params, permission, "tenant", id) for permission in CREATES.values()]
     async with caller.database.connection() as connection:
         row = await connection.fetchrow("SELECT " + ", ".join(questions), *params.values)
     assert row is not None, "a SELECT without FROM has one row"

@@ -126,7 +126,7 @@ async def _check_readable(caller: Caller, connection: Connection, ids: Sequence[
     """Raise NotFound unless each of the messages belongs to a task that the caller may read."""
     params = Params()
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    readable = caller.engine.check_sql(params, caller.subject, "read", TASK.type, "t.id")
+    readable = caller.check_sql(params, "read", TASK.type, "t.id")
     statement = f"""
         WITH message AS MATERIALIZED (
           SELECT m.id, m.task_id FROM messages m WHERE m.id = ANY ({params.add(list(ids), "uuid[]")})

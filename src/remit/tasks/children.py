@@ -62,10 +62,9 @@ async def list_of_visible_tasks(
     params = Params()
     tenant = params.add(caller.principal.tenant_id, "uuid")
     of_agent = f" AND t.agent_id = {params.add(agent_id, 'uuid')}" if agent_id else ""
-    visible = caller.engine.visible_sql(
+    visible = caller.decider.visible_sql(
         params,
-        caller.subject,
-        "read",
+        caller.principal,
         TASK.type,
         table=TASK.table,
         columns="t.id",

@@ -95,8 +95,11 @@ async def insert_task(
         sql.add(creator.id, "uuid") if creator and creator.type == kind else "NULL"
         for kind in ("user", "service_account", "agent")
     ]
+    registers = engine.mode_policy.registers_sql(sql, tenant_id, "task")
     relationships = engine.insert_sql(
-        sql, relationships_of_task(task_id, tenant_id, agent_id, creator), when="EXISTS (SELECT 1 FROM row)"
+        sql,
+        relationships_of_task(task_id, tenant_id, agent_id, creator),
+        when=f"EXISTS (SELECT 1 FROM row) AND {registers}",
     )
     statement = f"""
         WITH row AS (
