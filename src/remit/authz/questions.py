@@ -1,0 +1,177 @@
+"""Questions to the table `relationships`: checks, and pages of rows that a caller may see."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from remit.authz.compile import CALLER, OBJECT, Compiler
+from remit.authz.engine import Connection
+from remit.authz.errors import PermissionUnknown, RelationshipError, translate_database_errors
+from remit.authz.graph import Graph, Node
+from remit.authz.ids import EVERYONE, encode_id
+from remit.authz.lists import ListCompiler
+from remit.authz.model import Resource, Subject
+from remit.authz.schema import Schema
+from remit.authz.schema_check import suggest
+from remit.authz.schema_store import LoadedSchema
+from remit.db.params import Params
+
+
+class Questions:
+    """Checks and lists of one loaded schema.
+
+    Compiled SQL is kept per question (type, permission, kind of caller) for as long as the schema version holds.
+    """
+
+    def __init__(self, loaded: LoadedSchema) -> None:
+        self._use(loaded)
+
+    def _use(self, loaded: LoadedSchema) -> None:
+        self._loaded = loaded
+        self._graphs: dict[tuple[str, str | None], Graph] = {}
+        self._texts: dict[tuple[object, ...], str] = {}
+
+    @property
+    def schema(self) -> Schema:
+        """The loaded schema."""
+        return self._loaded.schema
+
+    @property
+    def schema_version(self) -> int:
+        """The number of the loaded schema version."""
+        return self._loaded.version
+
+    def compiler_for(self, subject_type: str, subject_relation: str | None = None) -> Compiler:
+        """A compiler of checks for one kind of caller."""
+        return Compiler(self._graph(subject_type, subject_relation), self._loaded.codes)
+
+    def check_sql(self, params: Params, subject: Subject, permission: str, resource_type: str, id_sql: str) -> str:
+        """A boolean SQL expression, never NULL: may `subject` do `permission` to the resource?
+
+        Beyond the depth limit the statement fails; `errors.translate_database_errors` names that error.
+
+        Raises:
+            PermissionUnknown: the schema has no such type or permission.
+            RelationshipError: the subject's id breaks the rules, or is `*`.
+        """
+        caller = self._encode_caller(subject)
+        text = self._check_text(Node(resource_type, permission), subject.type, subject.relation)
+        return fill(text, params, {CALLER: (caller, "uuid")}, {OBJECT: id_sql})
+
+    def visible_sql(
+        self,
+        params: Params,
+        subject: Subject,
+        permission: str,
+        resource_type: str,
+        *,
+        table: str,
+        columns: str,
+        where: str,
+        before_sql: str | None,
+        limit: int,
+    ) -> str:
+        """A whole SELECT: the newest rows of `table` that `subject` may `permission`, by id, newest first.
+
+        Raises:
+            PermissionUnknown: the schema has no such type or permission.
+            RelationshipError: the subject's id breaks the rules, or is `*`.
+        """
+        caller = self._encode_caller(subject)
+        key = ("page", resource_type, permission, subject.type, subject.relation, table, before_sql is not None)
+        text = self._texts.get(key)
+        if text is None:
+            row_filter = f" AND EXISTS (SELECT 1 FROM {table} t WHERE t.id = @ROW@ AND (@WHERE@) OFFSET 0)"
+            cursor = "@CURSOR@" if before_sql is not None else None
+            text = self._texts[key] = self._lists(subject.type, subject.relation).page(
+                Node(resource_type, permission), cursor_sql=cursor, limit_sql="@LIMIT@", row_filter=row_filter
+            )
+        page = fill(
+            text,
+            params,
+            {CALLER: (caller, "uuid"), "@LIMIT@": (limit, "int")},
+            {"@CURSOR@": before_sql or "", "@WHERE@": where},
+        )
+        return f"SELECT {columns} FROM ({page}) page JOIN {table} t ON t.id = page.id ORDER BY t.id DESC"
+
+    async def check(self, connection: Connection, subject: Subject, permission: str, resource: Resource) -> bool:
+        """May `subject` do `permission` to `resource`?
+
+        Raises:
+            PermissionUnknown: the schema has no such type or permission.
+            DepthExceeded: the graph is nested too deep to answer.
+        """
+        params = Params()
+        id_sql = params.add(encode_id(resource.type, resource.id), "uuid")
+        expression = self.check_sql(params, subject, permission, resource.type, id_sql)
+        with translate_database_errors():
+            return bool(await connection.fetchval(f"SELECT {expression}", *params.values))
+
+    async def check_many(
+        self, connection: Connection, subject: Subject, permission: str, resources: Sequence[Resource]
+    ) -> list[bool]:
+        """The same for many resources of one type, in one round trip; answers in the order asked.
+
+        Raises:
+            RelationshipError: the resources are of several types.
+        """
+        if not resources:
+            return []
+        types = {resource.type for resource in resources}
+        if len(types) > 1:
+            raise RelationshipError(f"one type at a time, not {', '.join(sorted(types))}")
+        params = Params()
+        ids = [encode_id(resource.type, resource.id) for resource in resources]
+        ids_sql = params.add(ids, "uuid[]")
+        expression = self.check_sql(params, subject, permission, resources[0].type, "q.id")
+        sql = f"SELECT {expression} FROM unnest({ids_sql}) WITH ORDINALITY q(id, place) ORDER BY q.place"
+        with translate_database_errors():
+            return [bool(row[0]) for row in await connection.fetch(sql, *params.values)]
+
+    def _type_code(self, name: str) -> int:
+        if self.schema.get(name) is None:
+            near = suggest(name, (definition.name for definition in self.schema.definitions))
+            raise PermissionUnknown(f"the schema has no type {name!r}" + (f"; {near}" if near else ""))
+        return self._loaded.codes.types[name]
+
+    def _encode_caller(self, subject: Subject) -> uuid.UUID:
+        self._type_code(subject.type)
+        stored = encode_id(subject.type, subject.id)
+        if stored == EVERYONE:
+            raise RelationshipError("everyone of a type ('*') cannot ask; name one subject")
+        return stored
+
+    def _graph(self, subject_type: str, subject_relation: str | None) -> Graph:
+        key = (subject_type, subject_relation)
+        graph = self._graphs.get(key)
+        if graph is None:
+            definition = self.schema.get(subject_type)
+            if subject_relation is not None and (definition is None or definition.get(subject_relation) is None):
+                raise PermissionUnknown(f"type {subject_type!r} has no relation or permission {subject_relation!r}")
+            graph = self._graphs[key] = Graph(self.schema, subject_type, subject_relation)
+        return graph
+
+    def _check_text(self, node: Node, subject_type: str, subject_relation: str | None) -> str:
+        key = ("check", node.type, node.name, subject_type, subject_relation)
+        text = self._texts.get(key)
+        if text is None:
+            text = self.compiler_for(subject_type, subject_relation).check(node)
+            if OBJECT not in text:
+                # A permission that this kind of caller can never hold; the statement still names its parameter.
+                text = f"({text} AND {OBJECT} IS NOT NULL)"
+            self._texts[key] = text
+        return text
+
+    def _lists(self, subject_type: str, subject_relation: str | None) -> ListCompiler:
+        return ListCompiler(self.compiler_for(subject_type, subject_relation))
+
+
+def fill(text: str, params: Params, values: dict[str, tuple[object, str]], parts: dict[str, str]) -> str:
+    """Put parameters and pieces of SQL where a compiled text has marks; a value without a mark is not sent."""
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    for mark, (value, cast) in values.items():
+        if mark in text:
+            text = text.replace(mark, params.add(value, cast))
+    return text
