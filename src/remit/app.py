@@ -116,7 +116,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     app.state.tracing = Tracing.open(settings)
     for router in ROUTERS:
         app.include_router(router)
-    _add_error_handlers(app)
+    add_error_handlers(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
     return app
 
@@ -150,7 +150,9 @@ def _respond(request: Request, error: RemitError) -> Response:
     )
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
+    """Tell each kind of error in the words of `errors.py`."""
+
     @app.exception_handler(RemitError)
     async def tell(request: Request, error: RemitError) -> Response:
         if error.status >= 500:

@@ -42,6 +42,14 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Seconds a request waits for a database connection before it is answered 503."
     )
 
+    # Secrets
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="At least 32 random characters, the same in every process: what is signed or encrypted is so with "
+        "keys made from it. `python -c 'import secrets; print(secrets.token_urlsafe(48))'` makes one.",
+    )
+
     # Server
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
     port: int = Field(5003, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -76,6 +84,29 @@ class Settings(BaseSettings):
         None,
         description="The furthest mode that any tenant's type may have. Where relationships have decided before, they "
         "and the roles must both allow below their mode.",
+    )
+
+    # Auth provider
+    auth_host: str = Field("127.0.0.1", description="Address that `remit auth serve` listens on.")
+    auth_port: int = Field(5004, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    auth_socket: Path | None = Field(
+        None, description="A unix socket for `remit auth serve` to listen on instead of a port; for its own user only."
+    )
+    auth_caller_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What servers must show to ask the provider, at least 16 characters: in the header "
+        "`x-remit-caller-secret`, or in the address they are given, `http://host:5004/caller/<secret>`. "
+        "Without it the provider listens on loopback or a unix socket only.",
+    )
+    auth_principal_lifetime: timedelta | None = Field(
+        None,
+        gt=timedelta(0),
+        description="After which a principal that the provider handed out is refused, as `P90D` or `12:00:00`. By "
+        "default it holds as long as its API key, holder and account do: servers keep principals with their schedules.",
+    )
+    auth_private_agents: bool = Field(
+        False, description="Agents that are registered with the provider are their owner's alone, not the members'."
     )
 
     # Agents

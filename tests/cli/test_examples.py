@@ -35,8 +35,9 @@ FIRST = (
     "authz revoke",
 )
 LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "db stop", "demo")
-# `serve` stays up and has a test of its own; `db lint` judges a project under git, which the linter's tests make.
-ELSEWHERE = ("serve", "db lint")
+# `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
+# tests make.
+ELSEWHERE = ("serve", "auth serve", "db lint")
 # What an example takes for granted.
 BEFORE = {
     "authz why": (

@@ -21,6 +21,7 @@ class Flags:
 def make_app() -> typer.Typer:
     """The command with all its sub-commands."""
     from remit.cli.agents import agents_commands
+    from remit.cli.auth import auth_commands
     from remit.cli.authz import authz_commands
     from remit.cli.authz_engine import engine_commands
     from remit.cli.authz_modes import mode_commands
@@ -48,6 +49,7 @@ def make_app() -> typer.Typer:
     authz_commands.add_typer(engine_commands)
     authz_commands.add_typer(mode_commands, name="mode")
     app.add_typer(authz_commands, name="authz")
+    app.add_typer(auth_commands, name="auth")
     app.add_typer(db_commands, name="db")
     app.add_typer(worker_commands, name="worker")
     app.command("version")(print_version)

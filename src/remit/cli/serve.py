@@ -48,29 +48,33 @@ def serve(
         uvloop.run(run_server(settings, dev=dev))
 
 
-def _refuse_open_enrolment_for_others(settings: "Settings") -> None:
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
     with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(settings.host).is_loopback:
-            return
-    if settings.agent_enrollment == "open" and settings.host != "localhost":
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _refuse_open_enrolment_for_others(settings: "Settings") -> None:
+    if settings.agent_enrollment == "open" and not is_loopback(settings.host):
         fail(
             f"open enrolment is for this machine alone, and the server would listen on {settings.host}: "
             "set REMIT_AGENT_ENROLLMENT=key, or listen on 127.0.0.1"
         )
 
 
-def listen(settings: "Settings") -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """The listening socket; a port that is taken ends the command with one line."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named in full: the event loop turns off Nagle's delay only for sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         fail(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            f"cannot listen on {host}:{port} ({error.strerror}): "
             "stop the program that uses the port, or choose another with --port"
         )
     return listener
@@ -94,13 +98,13 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
     from remit.worker import run_worker
 
     configure_logging(settings.log_format, settings.log_level)
-    with listen(settings) as listener:
+    with listen(settings.host, settings.port) as listener:
         async with open_database(settings, watch=True) as dsn:
             if settings.database_url is None:
                 await asyncio.to_thread(upgrade, dsn)
             else:
                 await asyncio.to_thread(check_current, dsn)
-            await _check_schema(settings, dsn)
+            await check_schema(settings, dsn)
             if dev:
                 await _greet(settings, dsn)
             server = uvicorn.Server(
@@ -128,7 +132,7 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
                     await asyncio.gather(work, return_exceptions=True)
 
 
-async def _check_schema(settings: "Settings", dsn: str) -> None:
+async def check_schema(settings: "Settings", dsn: str) -> None:
     """Load the schema once before anything is served: a refused one ends the command with its own words."""
     from remit.app import check_schema_answers
     from remit.authz.load import load_engine

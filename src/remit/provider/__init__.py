@@ -1,0 +1,1 @@
+"""`remit auth serve`: authentication and authorization for other servers, over HTTP."""

@@ -1,0 +1,133 @@
+"""The auth-provider contract: who calls, and what they may.
+
+Callers want exactly 200 with a JSON body for a yes, also where they do not read the body; 403 is a no, 401 a principal
+that does not hold (any more). The `message` of these two is what their own user is shown.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from remit.authz.route import GuardedRoute, unguarded
+from remit.errors import Forbidden
+from remit.provider.authentication import authenticate_headers
+from remit.provider.principals import issue_principal
+from remit.provider.questions import Operation, ResourceType, check, search
+from remit.provider.registration import deregister, grant, register, revoke
+from remit.provider.standing import Provider, admit
+
+_ITSELF = unguarded("it is the question itself")
+_ASKS = unguarded("it asks the graph about the principal in its body")
+
+router = APIRouter(prefix="/v1", tags=["auth provider"], route_class=GuardedRoute)
+
+
+class ResourceRef(BaseModel):
+    """A resource of the caller."""
+
+    type: ResourceType
+    selector: str = Field(description="The caller's id; `*` in checks for `create`.")
+
+
+class OfPrincipal(BaseModel):
+    """A request about a principal."""
+
+    principal: Any = Field(description="The object that `/v1/authn` answered, unchanged.")
+
+
+class OperationRequest(OfPrincipal):
+    """May the principal do the operation?"""
+
+    resource: ResourceRef
+    operation: Operation
+
+
+class SearchRequest(OfPrincipal):
+    """On which resources of a type may the principal do the operation?"""
+
+    filter_resource: ResourceType
+    filter_operation: Operation
+
+
+class RegisterRequest(OfPrincipal):
+    """A new resource of the principal, and what it belongs to."""
+
+    resource: ResourceRef
+    parent: ResourceRef | None = None
+
+
+class DeregisterRequest(OfPrincipal):
+    """A resource that is gone."""
+
+    resource: ResourceRef
+
+
+class Done(BaseModel):
+    """Yes, or done."""
+
+    success: bool = True
+
+
+class Found(Done):
+    """All ids that there are; there is no next page."""
+
+    items: list[str]
+
+
+@router.post("/authn", openapi_extra=unguarded("it says who the credentials belong to"))
+async def authn(request: Request) -> dict[str, str]:
+    """The principal of the request's credentials: an API key of Remit."""
+    provider = Provider.of(request)
+    principal = await authenticate_headers(provider.database, request.headers)
+    return issue_principal(provider.key, principal, lifetime=provider.settings.auth_principal_lifetime)
+
+
+@router.post("/authz/check", openapi_extra=_ITSELF)
+async def check_operation(request: Request, body: OperationRequest) -> Done:
+    """200 for yes, 403 for no."""
+    async with admit(request, body.principal) as asker:
+        allowed = await check(asker, body.resource.type, body.resource.selector, body.operation)
+    if not allowed:
+        raise Forbidden(f"You may not {body.operation} this {body.resource.type}.")
+    return Done()
+
+
+@router.post("/authz/search", openapi_extra=_ITSELF)
+async def search_resources(request: Request, body: SearchRequest) -> Found:
+    """Every id on which the principal may do the operation."""
+    async with admit(request, body.principal) as asker:
+        return Found(items=await search(asker, body.filter_resource, body.filter_operation))
+
+
+@router.post("/authz/grant", openapi_extra=_ASKS)
+async def grant_operation(request: Request, body: OperationRequest) -> Done:
+    """Confirm that the resource is the principal's."""
+    async with admit(request, body.principal) as asker:
+        await grant(asker, body.resource.type, body.resource.selector, body.operation)
+    return Done()
+
+
+@router.post("/authz/revoke", openapi_extra=_ASKS)
+async def revoke_operation(request: Request, body: OperationRequest) -> Done:
+    """Take the resource back; what is not there is no error."""
+    async with admit(request, body.principal) as asker:
+        await revoke(asker, body.resource.type, body.resource.selector, body.operation)
+    return Done()
+
+
+@router.post("/authz/register", openapi_extra=_ASKS)
+async def register_resource(request: Request, body: RegisterRequest) -> Done:
+    """Account, owner and parent of a new resource, in one step."""
+    parent = (body.parent.type, body.parent.selector) if body.parent else None
+    async with admit(request, body.principal) as asker:
+        await register(asker, body.resource.type, body.resource.selector, parent)
+    return Done()
+
+
+@router.post("/authz/deregister", openapi_extra=_ASKS)
+async def deregister_resource(request: Request, body: DeregisterRequest) -> Done:
+    """Remove every relationship of a resource."""
+    async with admit(request, body.principal) as asker:
+        await deregister(asker, body.resource.type, body.resource.selector)
+    return Done()
