@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         "and the roles must both allow below their mode.",
     )
 
+    authz_url: SecretStr | None = Field(
+        None, description="Address of the auth provider that the engine `http` asks; the contract's paths are added."
+    )
+    authz_timeout: float = Field(
+        2.0, gt=0, description="Seconds that one request may wait for an engine elsewhere, all its calls together."
+    )
+
     # Auth provider
     auth_host: str = Field("127.0.0.1", description="Address that `remit auth serve` listens on.")
     auth_port: int = Field(5004, ge=0, le=65535, description="Its port; 0 takes a free one.")

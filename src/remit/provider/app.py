@@ -58,7 +58,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_error_handlers(app)
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
     secret = settings.auth_caller_secret
     app.add_middleware(CallerSecret, secret=secret.get_secret_value() if secret else None)
     return app

@@ -10,6 +10,7 @@ import structlog
 from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from remit.budget import request_budget
 from remit.errors import Invalid, Refused, RemitError, TooLarge
 from remit.telemetry.metrics import REQUEST_SECONDS, REQUESTS
 from remit.telemetry.tracing import Tracing, end_request
@@ -23,11 +24,13 @@ class RequestContext:
     Args:
         app: the application inside.
         max_body_bytes: a longer body is answered 413.
+        elsewhere_seconds: how long a request may wait for an engine elsewhere, all its calls together.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, elsewhere_seconds: float = 2.0) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._elsewhere_seconds = elsewhere_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection, by the ASGI specification."""
@@ -35,7 +38,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         tracing: Tracing = scope["app"].state.tracing
-        with tracing.request(scope["method"], scope["headers"]) as span:
+        with request_budget(self._elsewhere_seconds), tracing.request(scope["method"], scope["headers"]) as span:
             await self._handle(scope, receive, send, span)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
