@@ -17,11 +17,12 @@ from remit.agents import routes as agents
 from remit.audit import AuditTrail
 from remit.authz.decide import Decider
 from remit.authz.engine import Engine
-from remit.authz.errors import AuthzError
+from remit.authz.errors import AuthzError, PermissionUnknown
 from remit.authz.load import load_engine
 from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
 from remit.authz.route import DECLARATION
+from remit.authz.schema_watch import SchemaWatch
 from remit.background import Background, keep_running
 from remit.db.params import Params
 from remit.db.pool import UNREACHABLE, Database
@@ -79,6 +80,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             modes = ModeBook(engine.mode_policy, database)
             await modes.refresh(connection)
         app.state.engine = engine
+        app.state.schema = schema = SchemaWatch(engine, database, check_schema_answers)
         app.state.decider = Decider(engine, modes)
         app.state.agents = AgentClient(settings, app.state.tracing)
         app.state.background = Background()
@@ -87,7 +89,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             database, dsn, settings.redis_url.get_secret_value() if settings.redis_url else None
         )
         app.state.audit = audit = AuditTrail(database)
-        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run]
+        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run]
         if hub.redis is not None:
             works += [hub.redis.run_reader, hub.redis.run_writer]
         loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]
@@ -134,11 +136,17 @@ def check_schema_answers(engine: Engine) -> None:
     """Do nothing if the loaded schema has every operation that a route asks.
 
     Raises:
-        PermissionUnknown: it lacks one, named in the message.
+        PermissionUnknown: it lacks some, each named in the message.
     """
+    missing = []
     for question in sorted(asked_permissions()):
         resource_type, _, permission = question.partition(".")
-        engine.check_sql(Params(), Subject("user", NIL_ID), permission, resource_type, "NULL::uuid")
+        try:
+            engine.check_sql(Params(), Subject("user", NIL_ID), permission, resource_type, "NULL::uuid")
+        except PermissionUnknown:
+            missing.append(question)
+    if missing:
+        raise PermissionUnknown(f"routes ask for what the schema lacks: {', '.join(missing)}; add it and apply again")
 
 
 def _respond(request: Request, error: RemitError) -> Response:

@@ -26,9 +26,11 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", openapi_extra=unguarded("it says which parts work, nothing of what they hold"))
 @router.get("/healthcheck", include_in_schema=False, openapi_extra=unguarded("the contract's other name of readyz"))
 async def readyz(request: Request) -> Response:
-    """The database answers and has the schema that this version needs."""
-    checks: dict[str, Any] = {"database": "ok", "migrations": "ok"}
+    """The database answers, is migrated, and its authorization schema answers what routes ask."""
+    checks: dict[str, Any] = {"database": "ok", "migrations": "ok", "schema": "ok"}
     status = "ok"
+    if request.app.state.schema.problem is not None:
+        status, checks["schema"] = "degraded", request.app.state.schema.problem
     try:
         async with asyncio.timeout(READY_SECONDS), request.app.state.database.connection() as connection:
             at = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -4,6 +4,7 @@ Nobody is calling while a job runs, so what a job makes has no creator; it is re
 the same, never left out of the graph.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from procrastinate import App, JobContext, PsycopgConnector
 from remit.authz.engine import Engine
 from remit.authz.load import load_engine
 from remit.authz.model import Resource
+from remit.authz.schema_watch import SchemaWatch
+from remit.background import keep_running
 from remit.db.pool import Database
 from remit.ids import new_id
 from remit.retention import BATCH, remove_old
@@ -64,8 +67,13 @@ async def open_services(settings: Settings, dsn: str) -> AsyncIterator[Services]
     try:
         async with database.connection() as connection:
             engine = await load_engine(connection, settings)
-        async with AgentClient(settings) as agents:
-            yield Services(settings, database, engine, agents)
+        watch = asyncio.create_task(keep_running("schema", SchemaWatch(engine, database).run))
+        try:
+            async with AgentClient(settings) as agents:
+                yield Services(settings, database, engine, agents)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
     finally:
         await database.close()
 

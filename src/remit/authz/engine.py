@@ -70,6 +70,9 @@ class Engine(Protocol):
             limit: most rows.
         """
 
+    async def refresh(self, connection: Connection) -> bool:
+        """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not."""
+
     async def check(self, connection: Connection, subject: Subject, permission: str, resource: Resource) -> bool:
         """May `subject` do `permission` to `resource`?"""
 

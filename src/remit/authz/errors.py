@@ -3,6 +3,7 @@
 AuthzError
 ├── SchemaError          a schema that does not parse, does not type-check or uses what is not covered
 │   └── SchemaInUse      a change that would orphan relationships
+├── SchemaUnusable       the database holds a schema that this release does not understand: nothing is answered
 ├── RelationshipError    a relationship, an id or a subject that the schema or the rules for ids do not allow
 ├── PreconditionFailed   a write whose precondition does not hold; nothing was written
 ├── PermissionUnknown    a question about a type or permission that the schema does not have
@@ -67,6 +68,10 @@ class SchemaError(AuthzError):
 
 class SchemaInUse(SchemaError):
     """A schema change would remove a type or relation that still has relationships."""
+
+
+class SchemaUnusable(AuthzError):
+    """The newest schema in the database is not understood by this release, so that nothing can be answered."""
 
 
 class RelationshipError(AuthzError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remit.authz.engine import Connection
+from remit.authz.errors import SchemaError
 from remit.authz.lookups import Lookups
 from remit.authz.modes import ModePolicy
 from remit.authz.reads import Reads
@@ -16,6 +17,7 @@ class PostgresEngine(Lookups, Reads, Writes):
     def __init__(self, loaded: LoadedSchema, mode_policy: ModePolicy | None = None) -> None:
         self.mode_policy = mode_policy or ModePolicy()
         super().__init__(loaded)
+        self._version = loaded.version
 
     @classmethod
     async def load(
@@ -36,8 +38,19 @@ class PostgresEngine(Lookups, Reads, Writes):
         return cls(await load_schema(connection, schema_source, applied_by, file, replace=replace), mode_policy)
 
     async def refresh(self, connection: Connection) -> bool:
-        """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not."""
-        if await newest_version(connection) == self._loaded.version:
+        """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not.
+
+        A version that this release does not understand is not passed over: whoever applied it may have taken rights
+        away. Until there is one that can be read, every question and every write fails with `SchemaUnusable`.
+        """
+        version = await newest_version(connection)
+        if version == self._version:
             return False
-        self._use(await read_schema(connection))
+        try:
+            loaded = await read_schema(connection)
+        except SchemaError as error:
+            self._unusable, self._version = f"schema version {version} cannot be used: {error}", version
+            return True
+        self._use(loaded)
+        self._version = loaded.version
         return True

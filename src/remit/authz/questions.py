@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from remit.authz.compile import CALLER, OBJECT, Compiler
 from remit.authz.engine import Connection
-from remit.authz.errors import PermissionUnknown, RelationshipError, translate_database_errors
+from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
 from remit.authz.graph import Graph, Node
 from remit.authz.ids import EVERYONE, encode_id
 from remit.authz.lists import ListCompiler
@@ -27,8 +27,15 @@ class Questions:
     def __init__(self, loaded: LoadedSchema) -> None:
         self._use(loaded)
 
+    @property
+    def _loaded(self) -> LoadedSchema:
+        if self._unusable is not None:
+            raise SchemaUnusable(self._unusable)
+        return self._current
+
     def _use(self, loaded: LoadedSchema) -> None:
-        self._loaded = loaded
+        self._current = loaded
+        self._unusable: str | None = None
         self._graphs: dict[tuple[str, str | None], Graph] = {}
         self._texts: dict[tuple[object, ...], str] = {}
 

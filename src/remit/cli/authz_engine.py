@@ -187,10 +187,16 @@ def show_schema(data_dir: DataDir = None) -> None:
 def apply(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A schema in SpiceDB's language.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Apply it although routes ask for operations that it lacks.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the schema; refused while relationships exist that the new one would not allow.
+    """Replace the schema, in every running process within a second.
+
+    Refused while relationships exist that the new one would not allow, and when it lacks an operation that a route
+    asks for: servers would refuse such requests and report that they are not ready.
 
     Example:
 
@@ -199,11 +205,18 @@ def apply(
     source = file.read_text("utf-8")
 
     async def work(session: Session) -> tuple[dict[str, object], str]:
+        from remit.app import check_schema_answers
+        from remit.authz.errors import PermissionUnknown
         from remit.authz.schema_change import apply_schema
         from remit.identity.operator import operator_name
 
         who = f"cli:{operator_name()}"
         change = await apply_schema(session.connection, source, who, file.name, dry_run=dry_run)
+        if await session.engine.refresh(session.connection) and not force:
+            try:
+                check_schema_answers(session.engine)
+            except PermissionUnknown as error:
+                fail(f"{error} (--force applies it all the same; such requests are refused then)")
         lines = list(change.lines) or ["Nothing changes in what the schema says."]
         if change.version is not None:
             lines.append(f"Applied as version {change.version}.")
