@@ -18,7 +18,7 @@ from remit.audit import AuditTrail
 from remit.authz.decide import Decider
 from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError, PermissionUnknown
-from remit.authz.load import load_engine
+from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
 from remit.authz.route import DECLARATION
@@ -81,6 +81,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             await modes.refresh(connection)
         app.state.engine = engine
         app.state.schema = schema = SchemaWatch(engine, database, check_schema_answers)
+        app.state.remote = remote = await open_remote(settings, engine)
+        app.state.delivery = make_deliverer(settings, database, engine, remote)
         app.state.decider = Decider(engine, modes)
         app.state.agents = AgentClient(settings, app.state.tracing)
         app.state.background = Background()
@@ -105,6 +107,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
                 await hub.redis.aclose()
             await app.state.agents.aclose()
             await app.state.tracing.aclose()
+            if remote is not None:
+                await remote.aclose()
             await database.close()
 
     app = FastAPI(

@@ -15,6 +15,7 @@
     ├── limits.TooManyRequests         429     -32029
     ├── AgentTrouble                   502     -32603
     └── Unavailable                    503     -32603
+        └── NotRegistered              503     -32603
 
 A body holds the members that published clients read (`message`, `code`, `data`, and `status_code` on 422) beside those
 of a problem document (RFC 9457). Bodies never echo input, SQL, paths or internal addresses.
@@ -170,6 +171,24 @@ class Unavailable(RemitError):
     def headers(self) -> dict[str, str]:
         """With the time after which a repeat makes sense."""
         return {"retry-after": "1", **super().headers()}
+
+
+class NotRegistered(Unavailable):
+    """A task was made and the authorization engine could not be told of it.
+
+    Args:
+        task_id: the task, which is kept; its agent is called once the engine was told.
+    """
+
+    problem, title = "not-registered", "The task is made and not registered yet"
+    retry = False
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The task {task_id} is made, but the authorization engine could not be told yet. It will be, and its "
+            "agent is called then; repeat the call by its name to try at once.",
+            data={"task_id": task_id},
+        )
 
 
 class Refused(HTTPException):

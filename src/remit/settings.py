@@ -79,11 +79,32 @@ class Settings(BaseSettings):
     authz_schema: Path | None = Field(
         None, description="A schema file in SpiceDB's language to use instead of the shipped one."
     )
-
     authz_mode_cap: Literal["off", "write", "shadow", "enforce"] | None = Field(
         None,
         description="The furthest mode that any tenant's type may have. Where relationships have decided before, they "
         "and the roles must both allow below their mode.",
+    )
+    authz_engine: Literal["embedded", "spicedb", "http"] = Field(
+        "embedded",
+        description="Where a projection of the relationships is kept and asked: nowhere but in the database "
+        "(`embedded`), in a SpiceDB (`spicedb`), or at an auth provider (`http`).",
+    )
+    authz_on_register_failure: Literal["defer", "error"] = Field(
+        "defer",
+        description="When an engine elsewhere cannot be told of a new task: `defer` answers success and delivers "
+        "later, `error` answers 503 that names the task and calls its agent once the engine was told.",
+    )
+    authz_subject_ids: Literal["external", "internal"] = Field(
+        "external",
+        description="How users and service accounts are called in an engine elsewhere: by the name that their identity "
+        "provider uses, or by Remit's id.",
+    )
+    spicedb_endpoint: str | None = Field(None, description="`host:port` of SpiceDB's gRPC API, for `spicedb`.")
+    spicedb_token: SecretStr | None = Field(None, description="SpiceDB's preshared key.")
+    spicedb_tls: bool = Field(True, description="Whether SpiceDB's API is reached over TLS.")
+    spicedb_ca: Path | None = Field(None, description="A file of certificates to trust instead of the system's.")
+    statsd: str | None = Field(
+        None, description="`host:port` of a DogStatsD that gets the counters of deliveries over UDP."
     )
 
     authz_url: SecretStr | None = Field(

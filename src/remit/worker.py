@@ -8,18 +8,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector
 
+from remit.authz.delivery import Deliverer
 from remit.authz.engine import Engine
-from remit.authz.load import load_engine
+from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Resource
 from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
 from remit.ids import new_id
+from remit.relay import run_relay
 from remit.retention import BATCH, remove_old
 from remit.rpc.answers import AgentError
 from remit.rpc.call import agent_params
@@ -44,6 +47,7 @@ class Services:
     database: Database
     engine: Engine
     agents: AgentClient
+    delivery: Deliverer | None = None
 
 
 def make_job_app(dsn: str) -> App:
@@ -67,13 +71,17 @@ async def open_services(settings: Settings, dsn: str) -> AsyncIterator[Services]
     try:
         async with database.connection() as connection:
             engine = await load_engine(connection, settings)
+        remote = await open_remote(settings, engine)
         watch = asyncio.create_task(keep_running("schema", SchemaWatch(engine, database).run))
         try:
             async with AgentClient(settings) as agents:
-                yield Services(settings, database, engine, agents)
+                delivery = make_deliverer(settings, database, engine, remote)
+                yield Services(settings, database, engine, agents, delivery)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
+            if remote is not None:
+                await remote.aclose()
     finally:
         await database.close()
 
@@ -88,13 +96,22 @@ async def run_worker(settings: Settings, dsn: str, *, wait: bool = True, name: s
         name: shown with the jobs that it runs.
     """
     async with open_services(settings, dsn) as services, make_job_app(dsn).open_async() as app:
-        await app.run_worker_async(
-            name=name,
-            wait=wait,
-            concurrency=4,
-            install_signal_handlers=False,
-            additional_context={"services": services},
-        )
+        relay = None
+        if services.delivery is not None and wait:
+            deliver = partial(run_relay, services.database, services.agents, services.delivery)
+            relay = asyncio.create_task(keep_running("relay", deliver))
+        try:
+            await app.run_worker_async(
+                name=name,
+                wait=wait,
+                concurrency=4,
+                install_signal_handlers=False,
+                additional_context={"services": services},
+            )
+        finally:
+            if relay is not None:
+                relay.cancel()
+                await asyncio.gather(relay, return_exceptions=True)
 
 
 async def enqueue_task(dsn: str, *, tenant: str, agent: str, name: str | None, params: dict[str, Any] | None) -> int:

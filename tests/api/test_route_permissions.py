@@ -56,7 +56,7 @@ async def test_every_declared_permission_exists_in_the_schema(database: str) -> 
         for route in our_routes():
             for ask in (route.openapi_extra or {})[DECLARATION]["asks"]:
                 type, permission = ask.split(".")
-                definition = engine.schema.get(type)  # type: ignore[attr-defined]  # the embedded engine's
+                definition = engine.schema.get(type)
                 assert definition is not None, ask
                 assert definition.get(permission) is not None, ask
     finally:

@@ -227,12 +227,12 @@ class Seeder:
 
 
 @asynccontextmanager
-async def open_seeder(dsn: str, url: str) -> AsyncIterator[Seeder]:
+async def open_seeder(dsn: str, url: str, settings: Settings | None = None) -> AsyncIterator[Seeder]:
     """A seeder with a pool and a client of its own, for a server at `url` over the database at `dsn`."""
     database = await Database.open(dsn, size=4)
     try:
         async with database.connection() as connection:
-            engine = await load_engine(connection, Settings())
+            engine = await load_engine(connection, settings or Settings())
         async with httpx.AsyncClient(
             base_url=url, trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)
         ) as http:

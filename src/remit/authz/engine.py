@@ -93,6 +93,19 @@ class Engine(Protocol):
             RelationshipError: a relationship that the schema does not allow.
         """
 
+    def outbox_sql(self, params: Params, resource: Resource, tenant_id: str, *, when: str = "TRUE") -> str | None:
+        """An `INSERT INTO outbox …` to be one part of the `WITH` that has `insert_sql`, for a new resource.
+
+        Args:
+            params: the statement's parameters.
+            resource: what is registered.
+            tenant_id: its tenant.
+            when: a SQL condition: nothing is recorded where it is false.
+
+        Returns:
+            None where no engine elsewhere keeps a projection.
+        """
+
     def zedtoken_sql(self, params: Params) -> str:
         """A SQL expression of type text: the zedtoken of what the surrounding transaction writes."""
 

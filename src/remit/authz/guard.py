@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 
 from remit.audit import AuditEntry, AuditTrail
 from remit.authz.decide import Decider
+from remit.authz.delivery import Deliverer, Outcome, Result
 from remit.authz.engine import Engine
 from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
@@ -58,6 +59,7 @@ class Caller:
         request_id: the request.
         asked: what was asked in this request, as `type.permission`.
         checks: how many questions that were.
+        delivery: to an engine elsewhere, None where there is none.
         questions: what was allowed so far, as (type, permission, id); a repeat of the request asks it again.
     """
 
@@ -69,6 +71,7 @@ class Caller:
     asked: set[str] = field(default_factory=set)
     checks: int = 0
     questions: set[tuple[str, str, str]] = field(default_factory=set)
+    delivery: Deliverer | None = None
 
     @property
     def subject(self) -> Subject:
@@ -100,6 +103,12 @@ class Caller:
         self.note(resource.type, permission, "allowed" if allowed else "denied")
         return allowed
 
+    async def tell(self, resource: Resource) -> Result:
+        """Tell the engine elsewhere, if there is one, of a resource whose change is committed."""
+        if self.delivery is None:
+            return Result(Outcome.DELIVERED)
+        return await self.delivery.deliver(resource, actor=self.subject)
+
     def note(self, resource_type: str, permission: str, outcome: str, checks: int = 1) -> None:
         """Count a question, and remember that it was asked."""
         self.asked.add(f"{resource_type}.{permission}")
@@ -130,7 +139,9 @@ class Caller:
 def get_caller(request: Request, principal: Annotated[Principal, Depends(authenticate)]) -> Caller:
     """The caller of a request; `request.state.caller` keeps it for the check of the route's declaration."""
     state = request.app.state
-    caller = Caller(principal, state.database, state.decider, state.audit, request.state.request_id)
+    caller = Caller(
+        principal, state.database, state.decider, state.audit, request.state.request_id, delivery=state.delivery
+    )
     request.state.caller = caller
     return caller
 

@@ -86,6 +86,8 @@ class HttpRemote:
         headers: sent with each call, for example a caller's secret.
     """
 
+    name = "http"
+
     def __init__(
         self,
         url: str,
@@ -209,6 +211,14 @@ class HttpRemote:
                 await self._post("revoke", {**named, "operation": "delete"}, subject, account)
         if not all(is_expressible(fact) for fact in (*delivery.touch, *delivery.delete)):
             raise _no_answer("its contract has no role but the owner's", "NotExpressible", transient=False)
+
+    async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
+        """Refused: the contract has no way to read.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered(f"an auth provider cannot be read, so not what it holds of {resource}")
 
     async def read(
         self,

@@ -1,13 +1,23 @@
 """The engine of a process, as its settings say."""
 
-from remit.authz.engine import Connection, Engine
+import structlog
+
+from remit.authz.delivery import Deliverer
+from remit.authz.delivery_counters import DeliveryCounters
+from remit.authz.engine import Connection
+from remit.authz.http import HttpRemote
 from remit.authz.modes import ModePolicy
 from remit.authz.postgres import PostgresEngine
+from remit.authz.remote import Remote, RemoteError
 from remit.authz.schema_source import find_schema
+from remit.authz.subject_names import SubjectNames
+from remit.db.pool import Database
 from remit.settings import Settings
 
+log = structlog.get_logger(__name__)
 
-async def load_engine(connection: Connection, settings: Settings) -> Engine:
+
+async def load_engine(connection: Connection, settings: Settings) -> PostgresEngine:
     """Make the engine, with the schema of the settings.
 
     Raises:
@@ -21,4 +31,41 @@ async def load_engine(connection: Connection, settings: Settings) -> Engine:
         source.file,
         replace=source.chosen,
         mode_policy=ModePolicy.read(settings),
+        outboxed=settings.authz_engine != "embedded",
     )
+
+
+async def open_remote(settings: Settings, engine: PostgresEngine) -> Remote | None:
+    """The engine elsewhere that the settings name, None for `embedded`.
+
+    SpiceDB is given the schema. One that does not answer now is no reason not to start: whatever is asked of it is
+    refused until it does, and what it is to be told waits in the outbox.
+
+    Raises:
+        RuntimeError: a setting or the extra that it needs is missing.
+        SchemaError: SpiceDB refuses the schema.
+    """
+    if settings.authz_engine == "embedded":
+        return None
+    if settings.authz_engine == "http":
+        return HttpRemote.open(settings)
+    try:
+        from remit.authz.spicedb import SpiceDB
+    except ImportError as error:
+        raise RuntimeError('REMIT_AUTHZ_ENGINE=spicedb needs the extra: pip install "remit[spicedb]"') from error
+    remote = SpiceDB.open(settings)
+    try:
+        await remote.write_schema(engine.schema)
+    except RemoteError as error:
+        log.warning("SpiceDB does not answer; its schema is not written", cause=repr(error))
+    return remote
+
+
+def make_deliverer(
+    settings: Settings, database: Database, engine: PostgresEngine, remote: Remote | None
+) -> Deliverer | None:
+    """What delivers to the engine elsewhere, None where there is none."""
+    if remote is None:
+        return None
+    names = SubjectNames(settings.authz_subject_ids)
+    return Deliverer(database, engine, remote, names, DeliveryCounters(settings.statsd))

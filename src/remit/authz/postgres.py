@@ -12,10 +12,16 @@ from remit.authz.writes import Writes
 
 
 class PostgresEngine(Lookups, Reads, Writes):
-    """Answers from the table `relationships` (the port is `engine.Engine`)."""
+    """Answers from the table `relationships` (the port is `engine.Engine`).
 
-    def __init__(self, loaded: LoadedSchema, mode_policy: ModePolicy | None = None) -> None:
+    Attributes:
+        mode_policy: decides what is registered.
+        outboxed: an engine elsewhere keeps a projection, so that each change is recorded in the outbox as well.
+    """
+
+    def __init__(self, loaded: LoadedSchema, mode_policy: ModePolicy | None = None, *, outboxed: bool = False) -> None:
         self.mode_policy = mode_policy or ModePolicy()
+        self.outboxed = outboxed
         super().__init__(loaded)
         self._version = loaded.version
 
@@ -29,13 +35,15 @@ class PostgresEngine(Lookups, Reads, Writes):
         *,
         replace: bool = False,
         mode_policy: ModePolicy | None = None,
+        outboxed: bool = False,
     ) -> PostgresEngine:
         """Load the database's schema, storing `schema_source` where it is due (see `schema_store.load_schema`).
 
         Raises:
             SchemaError: the schema is refused.
         """
-        return cls(await load_schema(connection, schema_source, applied_by, file, replace=replace), mode_policy)
+        loaded = await load_schema(connection, schema_source, applied_by, file, replace=replace)
+        return cls(loaded, mode_policy, outboxed=outboxed)
 
     async def refresh(self, connection: Connection) -> bool:
         """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from remit.authz.compile import CALLER, OBJECT, Compiler
+from remit.authz.compile import CALLER, OBJECT, Codes, Compiler
 from remit.authz.engine import Connection
 from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
 from remit.authz.graph import Graph, Node
@@ -43,6 +43,11 @@ class Questions:
     def schema(self) -> Schema:
         """The loaded schema."""
         return self._loaded.schema
+
+    @property
+    def codes(self) -> Codes:
+        """The codes of types and relations."""
+        return self._loaded.codes
 
     @property
     def schema_version(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from remit.authz.engine import Connection
@@ -65,6 +66,10 @@ class Reads(Questions):
             self._type_code(subject.type),
             [encode_id(subject.type, subject.id), EVERYONE],
         )
+        return await self._decode(connection, [Row.read(row) for row in rows])
+
+    async def decode_rows(self, connection: Connection, rows: Iterable[Sequence[object]]) -> list[Relationship]:
+        """Relationships of rows selected as `COLUMNS`."""
         return await self._decode(connection, [Row.read(row) for row in rows])
 
     async def _decode(self, connection: Connection, rows: list[Row]) -> list[Relationship]:

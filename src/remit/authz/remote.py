@@ -82,7 +82,13 @@ class ResourcePage:
 
 
 class Remote(Protocol):
-    """Answers questions about a projection and keeps it."""
+    """Answers questions about a projection and keeps it.
+
+    Attributes:
+        name: of the kind of engine, as in `REMIT_AUTHZ_ENGINE`.
+    """
+
+    name: str
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
         """The answers, in the order asked, in one round trip where the engine has one.
@@ -116,6 +122,13 @@ class Remote(Protocol):
         Raises:
             RemoteError: it is unknown whether anything was written; the same delivery may be sent again.
             PreconditionFailed: the projection has another version than `delivered`.
+        """
+
+    async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
+        """The relationships written on a resource, and the version that its projection has, None if it has none.
+
+        Raises:
+            NotOffered: the engine cannot be read.
         """
 
     async def read(

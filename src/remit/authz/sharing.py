@@ -136,7 +136,9 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
             connection,
             caller.audit_entry(f"{kind.type}.share", "done", resource, {"subject": str(subject), "role": request.role}),
         )
-        return await _read_access(caller, connection, resource)
+        access = await _read_access(caller, connection, resource)
+    await caller.tell(resource)
+    return access
 
 
 async def unshare(
@@ -167,7 +169,9 @@ async def unshare(
                 {"subject": str(subject), "roles": [g.relation for g in taken]},
             ),
         )
-        return await _read_access(caller, connection, resource)
+        access = await _read_access(caller, connection, resource)
+    await caller.tell(resource)
+    return access
 
 
 def _refuse_without_registration(caller: Caller, kind: ResourceKind) -> None:

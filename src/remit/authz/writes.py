@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Final
+
+import asyncpg
 
 from remit.authz.engine import Connection
 from remit.authz.errors import PreconditionFailed, RelationshipError
 from remit.authz.ids import encode_id, is_stored_as_is
 from remit.authz.model import Relationship, Resource
+from remit.authz.outbox import add_entries, entry_sql, resources_of
 from remit.authz.reads import COLUMNS
 from remit.authz.relationships import Row, encode_relationships, foreign_ids
 from remit.authz.tokens import Tokens
@@ -25,6 +30,12 @@ _SAME_KEY: Final = (
 
 class Writes(Tokens):
     """Touch, create, delete, expire."""
+
+    outboxed: bool
+
+    def outbox_sql(self, params: Params, resource: Resource, tenant_id: str, *, when: str = "TRUE") -> str | None:
+        """An `INSERT INTO outbox …` to stand beside `insert_sql`; None where nothing is kept elsewhere."""
+        return entry_sql(params, resource, tenant_id, when=when) if self.outboxed else None
 
     def insert_sql(self, params: Params, relationships: Sequence[Relationship], *, when: str = "TRUE") -> str:
         """An `INSERT INTO relationships …` to be one part of a `WITH`; existing relationships stay as they are.
@@ -128,6 +139,9 @@ class Writes(Tokens):
                 fresh = {tuple(row.values()) for row in inserted}
                 if any(row.key not in fresh for row in created):
                     raise PreconditionFailed("a relationship to be created was created by another at the same time")
+            if self.outboxed:
+                changed = resources_of((row.key[:2] for row in written), (row.key[:2] for row in deleted))
+                await add_entries(connection, codes, changed)
             return await self._token(connection)
 
     async def remove_all(
@@ -138,33 +152,41 @@ class Writes(Tokens):
         Raises:
             PermissionUnknown: the schema has no such type.
         """
-        type_code = self._type_code(resource.type)
-        stored = encode_id(resource.type, resource.id)
-        return int(
-            await connection.fetchval(
-                "WITH gone AS (DELETE FROM relationships WHERE (resource_type = $1 AND resource_id = $2)"
-                f" OR (subject_type = $1 AND subject_id = $2) RETURNING {COLUMNS}, written_xid),"
-                f" kept AS (INSERT INTO relationship_history ({COLUMNS}, written_xid, actor, request_id)"
-                f" SELECT {COLUMNS}, written_xid, $3, $4 FROM gone) SELECT count(*) FROM gone",
-                type_code,
-                stored,
-                actor,
-                request_id,
-            )
+        gone = await connection.fetch(
+            "WITH gone AS (DELETE FROM relationships WHERE (resource_type = $1 AND resource_id = $2)"
+            f" OR (subject_type = $1 AND subject_id = $2) RETURNING {COLUMNS}, written_xid),"
+            f" kept AS (INSERT INTO relationship_history ({COLUMNS}, written_xid, actor, request_id)"
+            f" SELECT {COLUMNS}, written_xid, $3, $4 FROM gone) SELECT resource_type, resource_id FROM gone",
+            self._type_code(resource.type),
+            encode_id(resource.type, resource.id),
+            actor,
+            request_id,
         )
+        await self._note_removed(connection, gone)
+        return len(gone)
 
     async def remove_expired(self, connection: Connection, limit: int = 1000) -> int:
         """Move up to `limit` expired relationships to the history; return how many. Checks never count them anyway."""
-        return int(
-            await connection.fetchval(
-                "WITH due AS (SELECT ctid FROM relationships WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"
-                " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM relationships WHERE ctid IN (SELECT ctid FROM due)"
-                f" RETURNING {COLUMNS}, written_xid), kept AS (INSERT INTO relationship_history"
-                f" ({COLUMNS}, written_xid, actor) SELECT {COLUMNS}, written_xid, 'expiry' FROM gone)"
-                " SELECT count(*) FROM gone",
-                limit,
-            )
+        gone = await connection.fetch(
+            "WITH due AS (SELECT ctid FROM relationships WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"
+            " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM relationships WHERE ctid IN (SELECT ctid FROM due)"
+            f" RETURNING {COLUMNS}, written_xid), kept AS (INSERT INTO relationship_history"
+            f" ({COLUMNS}, written_xid, actor) SELECT {COLUMNS}, written_xid, 'expiry' FROM gone)"
+            " SELECT resource_type, resource_id FROM gone",
+            limit,
         )
+        await self._note_removed(connection, gone)
+        return len(gone)
+
+    def encode_columns(self, relationships: Sequence[Relationship]) -> list[list[object]]:
+        """The key's columns and `expires_at` of relationships, each as one array."""
+        rows = [dataclasses.replace(self._encode_leniently(one), expires_at=one.expires_at) for one in relationships]
+        return _columns_of(rows)
+
+    async def _note_removed(self, connection: Connection, gone: Sequence[asyncpg.Record]) -> None:
+        if self.outboxed:
+            keys = {(row["resource_type"], uuid.UUID(str(row["resource_id"]))) for row in gone}
+            await add_entries(connection, self._loaded.codes, dict.fromkeys(keys, True))
 
     def _encode_leniently(self, relationship: Relationship) -> Row:
         """Encode for reading or removing: names must be known, but the schema need not allow it any more."""

@@ -86,6 +86,7 @@ tenants = Table(
     Column("name", Text, nullable=False),
     _at("created_at"),
     _at("disabled_at", nullable=True),
+    Column("authz_zedtoken", Text),  # of the newest delivered change of the tenant, its agents and its groups
     UniqueConstraint("name"),
 )
 
@@ -511,21 +512,53 @@ authz_shadow_samples = Table(
 )
 
 # Deliveries owed to an engine that lives elsewhere. The embedded engine owes none, so its table stays empty.
+# Deliveries owed to an engine that lives elsewhere: which resource's relationships a transaction changed. The embedded
+# engine owes none, so its table stays empty.
 outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _tenant(),
+    Column("tenant_id", UUID, ForeignKey("tenants.id")),
     Column("resource_type", Text, nullable=False),
     Column("resource_id", UUID, nullable=False),
-    Column("version", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),  # the transaction that changed them
     Column("revocation", Integer, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text),
     _at("created_at"),
     _at("leased_until", nullable=True),
     _at("dead_at", nullable=True),
+    # The agent of the task has not been called: whoever delivers calls it.
+    Column("forward", Boolean, nullable=False, server_default=text("false")),
     Index("ix_outbox_resource", "resource_type", "resource_id", "version"),
+)
+
+# What an engine elsewhere holds of each resource, as far as Remit knows: the version that was delivered last, and who
+# delivers now. The fence is the version that the holder of the lease writes.
+projections = Table(
+    "projections",
+    metadata,
+    Column("resource_type", Text, primary_key=True),
+    Column("resource_id", UUID, primary_key=True),
+    Column("fence", BigInteger, nullable=False, server_default=text("1")),
+    Column("delivered_version", BigInteger),
+    _at("leased_until", nullable=True),
+    _at("retry_at", nullable=True),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text),
+)
+
+# The relationships that were delivered last; what differs from `relationships` is pending.
+projected_relationships = Table(
+    "projected_relationships",
+    metadata,
+    Column("resource_type", SmallInteger, primary_key=True),
+    Column("resource_id", UUID, primary_key=True),
+    Column("relation", SmallInteger, primary_key=True),
+    Column("subject_type", SmallInteger, primary_key=True),
+    Column("subject_id", UUID, primary_key=True),
+    Column("subject_relation", SmallInteger, primary_key=True, server_default=text("0")),
+    Column("expires_at", DateTime(timezone=True)),
 )
 
 # Live updates of a task, kept an hour. Unlogged: after a crash of the database a reader starts at the tail again.

@@ -7,9 +7,12 @@ from typing import Any
 import asyncpg
 
 from remit.agents.service import AGENT
+from remit.authz.delivery import Outcome
 from remit.authz.guard import Caller, Verdict, absent, deny_tenant, judge, label_of, probe
+from remit.authz.model import Resource
+from remit.authz.outbox import forward_later
 from remit.background import Background
-from remit.errors import AgentTrouble, BadRequest, NotFound
+from remit.errors import AgentTrouble, BadRequest, Forbidden, NotFound, NotRegistered
 from remit.events import insert_event
 from remit.rpc.answers import AgentError
 from remit.rpc.client import AgentClient, AgentMethod
@@ -161,6 +164,8 @@ async def get_or_create_task(
                 judge(caller, TASK, "update", verdict, label_of(name=name))
                 require_own_agent(context, verdict.row, label_of(name=name))
                 row = await reuse_task(caller, context.hub, verdict, name, params)
+                if context.settings.authz_on_register_failure == "error":
+                    await _register_elsewhere(context, row["id"])
                 return read_task(row), row["agent"]
         elif context.repeated and (earlier := await _find_earlier(context)) is not None:
             return earlier
@@ -181,8 +186,32 @@ async def get_or_create_task(
             )
         if inserted is not None:
             caller.questions.add((TASK.type, "read", inserted["id"]))
+            await _register_elsewhere(context, inserted["id"])
             return read_task(inserted), agent
         # Another call took the name between the two statements: it is looked at like any existing task.
+
+
+async def _register_elsewhere(context: CallContext, task_id: str) -> None:
+    """Tell an engine elsewhere of a task, if there is one and it does not know yet.
+
+    Raises:
+        NotRegistered: it could not be told, and the settings say that this is an error.
+        Forbidden: it refuses the task.
+    """
+    caller = context.caller
+    if caller.delivery is None:
+        return
+    result = await caller.tell(Resource(TASK.type, task_id))
+    if result.outcome is Outcome.REFUSED:
+        raise Forbidden(
+            "The authorization engine refuses to register the task, which is kept. An operator sees why.",
+            data={"task_id": task_id},
+        )
+    if result.outcome is Outcome.PENDING and context.settings.authz_on_register_failure == "error":
+        async with caller.database.connection() as connection:
+            waits = await forward_later(connection, Resource(TASK.type, task_id))
+        if waits:
+            raise NotRegistered(task_id)
 
 
 async def _find_earlier(context: CallContext) -> tuple[Task, dict[str, Any]] | None:

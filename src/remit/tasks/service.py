@@ -101,6 +101,7 @@ async def insert_task(
         relationships_of_task(task_id, tenant_id, agent_id, creator),
         when=f"EXISTS (SELECT 1 FROM row) AND {registers}",
     )
+    owed = engine.outbox_sql(sql, Resource("task", task_id), tenant_id, when="EXISTS (SELECT 1 FROM row)")
     statement = f"""
         WITH row AS (
           INSERT INTO tasks (id, tenant_id, agent_id, name, status, status_reason, params, task_metadata,
@@ -112,7 +113,7 @@ async def insert_task(
           ON CONFLICT (tenant_id, name) WHERE status <> 'DELETED' DO NOTHING
           RETURNING *
         ), registered AS ({relationships}
-        ), tracked AS (
+        ){f", outboxed AS ({owed})" if owed else ""}, tracked AS (
           INSERT INTO agent_task_trackers (id, tenant_id, task_id, agent_id)
           SELECT {sql.add(new_id(), "uuid")}, {tenant}, {task}, {agent} FROM row
         )
@@ -264,6 +265,7 @@ async def delete_task(caller: Caller, hub: StreamHub, *, id: str | None = None, 
         resource = Resource("task", task.id)
         await deregister(caller.engine, connection, resource, actor=caller.actor, request_id=caller.request_id)
     publish_task(hub, task)
+    await caller.tell(resource)
     return task.id
 
 

@@ -1,0 +1,237 @@
+"""What an engine elsewhere holds of a resource, who delivers to it now, and what is still to be delivered."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from remit.authz.engine import Connection
+from remit.authz.ids import encode_id
+from remit.authz.model import Relationship, Resource
+from remit.authz.postgres import PostgresEngine
+
+# SpiceDB takes 1,000 updates in one write; some are left for the version.
+MOST_UPDATES = 900
+
+_KEY = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation"
+
+_LEASE = """
+INSERT INTO projections AS p (resource_type, resource_id, leased_until)
+VALUES ($1, $2, now() + $3::interval)
+ON CONFLICT (resource_type, resource_id) DO UPDATE
+   SET fence = p.fence + 1, leased_until = now() + $3::interval
+ WHERE p.leased_until IS NULL OR p.leased_until < now()
+RETURNING fence, delivered_version, now() AS began
+"""
+
+# Both sets in one snapshot with the entries that it has seen: an entry that commits later keeps its place.
+_DIFFERENCE = f"""
+WITH local AS (
+  SELECT {_KEY}, expires_at FROM relationships WHERE resource_type = $3 AND resource_id = $4
+     AND (expires_at IS NULL OR expires_at > now())
+), held AS (
+  SELECT {_KEY}, expires_at FROM projected_relationships WHERE resource_type = $3 AND resource_id = $4
+), taken AS (
+  SELECT {_KEY}, h.expires_at, TRUE AS removed FROM held h LEFT JOIN local l USING ({_KEY}) WHERE l.relation IS NULL
+), given AS (
+  SELECT {_KEY}, l.expires_at, FALSE AS removed FROM local l LEFT JOIN held h USING ({_KEY})
+   WHERE h.relation IS NULL OR h.expires_at IS DISTINCT FROM l.expires_at
+)
+SELECT d.*, NULL::bigint AS entry, NULL::boolean AS forward
+  FROM (SELECT * FROM taken UNION ALL SELECT * FROM given ORDER BY removed DESC LIMIT $5) d
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, o.id, o.forward
+  FROM outbox o WHERE o.resource_type = $1 AND o.resource_id = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to deliver to a resource's projection, for a time.
+
+    Attributes:
+        resource: the resource.
+        fence: the version that this holder writes; greater than that of every holder before.
+        delivered: the version that was delivered last, None for none.
+        began: when, by the database's clock.
+    """
+
+    resource: Resource
+    fence: int
+    delivered: int | None
+    began: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a projection lacks.
+
+    Attributes:
+        touch: relationships that hold and were not delivered.
+        delete: relationships that were delivered and hold no more.
+        entries: ids of the outbox entries that are settled by it.
+        forward: the agent of the task is to be called.
+        whole: nothing was left out for its size.
+        gone: no relationship of the resource is left.
+    """
+
+    touch: tuple[Relationship, ...]
+    delete: tuple[Relationship, ...]
+    entries: tuple[int, ...]
+    forward: bool
+    whole: bool
+    gone: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not self.touch and not self.delete
+
+
+async def take_lease(connection: Connection, resource: Resource, length: timedelta) -> Lease | None:
+    """Become the one who delivers to a resource's projection; None while another one is.
+
+    Args:
+        connection: with or without a transaction; what is taken must be committed before anything is sent.
+        resource: the resource, whose id is a UUID.
+        length: longer than the delivery can take. Who holds a lease longer than that meets its successor's version.
+    """
+    stored = str(encode_id(resource.type, resource.id))
+    row = await connection.fetchrow(_LEASE, resource.type, stored, length)
+    return Lease(resource, row["fence"], row["delivered_version"], row["began"]) if row else None
+
+
+async def read_difference(connection: Connection, engine: PostgresEngine, resource: Resource) -> Difference:
+    """What is to be delivered now: one statement."""
+    stored = str(encode_id(resource.type, resource.id))
+    type_code = engine.codes.types[resource.type]
+    rows = await connection.fetch(_DIFFERENCE, resource.type, stored, type_code, stored, MOST_UPDATES + 1)
+    changes = [row for row in rows if row["entry"] is None]
+    entries = [row for row in rows if row["entry"] is not None]
+    sent = changes[:MOST_UPDATES]
+    relationships = await engine.decode_rows(connection, [tuple(row)[:7] for row in sent])
+    removed = [row["removed"] for row in sent]
+    left = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM relationships WHERE resource_type = $1 AND resource_id = $2)", type_code, stored
+    )
+    return Difference(
+        touch=tuple(one for one, gone in zip(relationships, removed, strict=True) if not gone),
+        delete=tuple(one for one, gone in zip(relationships, removed, strict=True) if gone),
+        entries=tuple(row["entry"] for row in entries),
+        forward=any(row["forward"] for row in entries),
+        whole=len(changes) <= MOST_UPDATES,
+        gone=not left,
+    )
+
+
+async def settle(
+    connection: Connection, engine: PostgresEngine, lease: Lease, difference: Difference, token: str | None
+) -> float | None:
+    """Record what was delivered, in the caller's transaction.
+
+    Args:
+        connection: in a transaction.
+        engine: for the codes.
+        lease: under which it was delivered.
+        difference: what was delivered.
+        token: the engine's zedtoken of the change, kept on the resource's row, and on the tenant for what it shares.
+
+    Returns:
+        Seconds since the oldest change that is delivered by it; None if another one holds the lease by now.
+    """
+    resource = lease.resource
+    stored = str(encode_id(resource.type, resource.id))
+    status = await connection.execute(
+        "UPDATE projections SET delivered_version = CASE WHEN $4 THEN delivered_version ELSE fence END,"
+        " leased_until = NULL, retry_at = NULL, attempts = 0, last_error = NULL"
+        " WHERE resource_type = $1 AND resource_id = $2 AND fence = $3",
+        resource.type,
+        stored,
+        lease.fence,
+        difference.is_empty,
+    )
+    if status != "UPDATE 1":
+        return None
+    for gone, relationships in ((True, difference.delete), (False, difference.touch)):
+        columns = engine.encode_columns(relationships)
+        if gone and relationships:
+            await connection.execute(
+                "DELETE FROM projected_relationships r USING unnest($1::smallint[], $2::uuid[], $3::smallint[],"
+                f" $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[]) i({_KEY}, expires_at)"
+                " WHERE (r.resource_type, r.resource_id, r.relation, r.subject_type, r.subject_id, r.subject_relation)"
+                " = (i.resource_type, i.resource_id, i.relation, i.subject_type, i.subject_id, i.subject_relation)",
+                *columns,
+            )
+        elif relationships:
+            await connection.execute(
+                f"INSERT INTO projected_relationships ({_KEY}, expires_at) SELECT * FROM unnest($1::smallint[],"
+                " $2::uuid[], $3::smallint[], $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[])"
+                f" ON CONFLICT ({_KEY}) DO UPDATE SET expires_at = EXCLUDED.expires_at",
+                *columns,
+            )
+    if token is not None:
+        await _keep_token(connection, lease, stored, token)
+    if not difference.whole:
+        return 0.0
+    seconds: float = await connection.fetchval(
+        "WITH gone AS (DELETE FROM outbox WHERE id = ANY ($1::bigint[]) RETURNING created_at)"
+        " SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM gone",
+        list(difference.entries),
+    )
+    return seconds
+
+
+_ROW_TABLES = {"task": "tasks", "agent": "agents"}
+_SHARED_BY_TENANT = {
+    "tenant": "SELECT $1::uuid",
+    "agent": "SELECT tenant_id FROM agents WHERE id = $1",
+    "group": "SELECT tenant_id FROM groups WHERE id = $1",
+}
+
+
+async def _keep_token(connection: Connection, lease: Lease, stored: str, token: str) -> None:
+    # The span of the delivery is kept with the token, so that of two tokens the later one can be told.
+    text = (
+        "'r1.' || (extract(epoch FROM $2::timestamptz) * 1000000)::bigint || '.' ||"
+        " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '.' || $3::text"
+    )
+    values: list[Any] = [stored, lease.began, token]
+    table = _ROW_TABLES.get(lease.resource.type)
+    if table is not None:
+        await connection.execute(f"UPDATE {table} SET authz_zedtoken = {text} WHERE id = $1", *values)
+    tenant = _SHARED_BY_TENANT.get(lease.resource.type)
+    if tenant is not None:
+        await connection.execute(f"UPDATE tenants SET authz_zedtoken = {text} WHERE id = ({tenant})", *values)
+
+
+async def put_off(connection: Connection, lease: Lease, error: str, retry_in: timedelta) -> None:
+    """Give the lease back after a failure that may pass; the worker tries again after a time."""
+    await connection.execute(
+        "UPDATE projections SET leased_until = NULL, retry_at = now() + $4::interval, attempts = attempts + 1,"
+        " last_error = $5 WHERE resource_type = $1 AND resource_id = $2 AND fence = $3",
+        lease.resource.type,
+        str(encode_id(lease.resource.type, lease.resource.id)),
+        lease.fence,
+        retry_in,
+        error,
+    )
+
+
+async def give_up(connection: Connection, lease: Lease, entries: tuple[int, ...], error: str) -> None:
+    """Mark entries as dead after an error that will not pass; they are listed until someone decides."""
+    await put_off(connection, lease, error, timedelta(0))
+    await connection.execute(
+        "UPDATE outbox SET dead_at = now(), last_error = $2, attempts = attempts + 1 WHERE id = ANY ($1::bigint[])",
+        list(entries),
+        error,
+    )
+
+
+async def read_history(connection: Connection, engine: PostgresEngine, resource: Resource) -> list[Relationship]:
+    """Relationships of a resource that held once and were removed: what a write of unknown outcome may have left."""
+    rows = await connection.fetch(
+        f"SELECT DISTINCT {_KEY}, NULL::timestamptz FROM relationship_history"
+        " WHERE resource_type = $1 AND resource_id = $2",
+        engine.codes.types[resource.type],
+        str(encode_id(resource.type, resource.id)),
+    )
+    return await engine.decode_rows(connection, [tuple(row) for row in rows])

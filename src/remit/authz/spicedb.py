@@ -1,0 +1,297 @@
+"""The engine `spicedb`: a projection of Remit's relationships in SpiceDB, asked and kept over its gRPC API.
+
+Beside the operator's definitions it keeps one of its own: `remit_projection:<type>/<id>#version@remit_version:<n>` is
+the version of a resource's projection. Each write names the version that it replaces as a precondition and is one
+atomic WriteRelationships, so that a write that arrives late, or twice, changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+from authzed.api.v1 import (
+    AsyncClient,
+    CheckBulkPermissionsRequest,
+    CheckBulkPermissionsRequestItem,
+    CheckPermissionResponse,
+    Cursor,
+    LookupResourcesRequest,
+    Precondition,
+    ReadRelationshipsRequest,
+    ReadSchemaRequest,
+    RelationshipFilter,
+    SubjectFilter,
+    SubjectReference,
+    WriteRelationshipsRequest,
+    WriteSchemaRequest,
+)
+from authzed.api.v1 import Relationship as WireRelationship
+from authzed.api.v1.permission_service_pb2 import LOOKUP_PERMISSIONSHIP_HAS_PERMISSION
+
+from remit.authz.errors import PermissionUnknown, SchemaError
+from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.remote import Delivery, Question, RemoteError, ResourcePage
+from remit.authz.schema import Schema, parse_schema
+from remit.authz.schema_change import compare_schemas
+from remit.authz.schema_print import print_schema
+from remit.authz.spicedb_wire import (
+    at_least_as_fresh,
+    decode_object_id,
+    delete,
+    encode_object_id,
+    from_wire,
+    to_object,
+    to_subject,
+    to_wire,
+    touch,
+    translate,
+)
+
+if TYPE_CHECKING:
+    from remit.settings import Settings
+
+Answer = TypeVar("Answer")
+
+PROJECTION, VERSION = "remit_projection", "remit_version"
+BOOKKEEPING = f"""
+definition {VERSION} {{}}
+
+/** {PROJECTION} is the version of what Remit has written of a resource. */
+definition {PROJECTION} {{
+    relation version: {VERSION}
+}}
+"""
+_ALLOWED = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
+
+
+class SpiceDB:
+    """A SpiceDB as the port `Remote` has it.
+
+    Args:
+        channel: to its gRPC API.
+        token: its preshared key.
+        timeout: seconds that one call may take.
+    """
+
+    name = "spicedb"
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, timeout: float = 2.0) -> None:
+        self._channel = channel
+        self._client = _Client(channel)
+        self._call: dict[str, Any] = {"metadata": (("authorization", f"Bearer {token}"),), "timeout": timeout}
+
+    @classmethod
+    def open(cls, settings: "Settings") -> "SpiceDB":
+        """Connect as the settings say; nothing is sent yet.
+
+        Raises:
+            RuntimeError: endpoint or token are missing.
+        """
+        if not settings.spicedb_endpoint or settings.spicedb_token is None:
+            raise RuntimeError("REMIT_AUTHZ_ENGINE=spicedb needs REMIT_SPICEDB_ENDPOINT and REMIT_SPICEDB_TOKEN")
+        if settings.spicedb_tls:
+            roots = settings.spicedb_ca.read_bytes() if settings.spicedb_ca else None
+            channel = grpc.aio.secure_channel(
+                settings.spicedb_endpoint, grpc.ssl_channel_credentials(root_certificates=roots)
+            )
+        else:
+            channel = grpc.aio.insecure_channel(settings.spicedb_endpoint)
+        return cls(channel, settings.spicedb_token.get_secret_value(), settings.authz_timeout)
+
+    async def aclose(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def write_schema(self, schema: Schema) -> bool:
+        """Bring SpiceDB's schema to hold this one; definitions of others stay. Return whether it changed.
+
+        Raises:
+            SchemaError: SpiceDB refuses it, or its own schema has what the parser does not cover.
+            RemoteError: no answer.
+        """
+        ours = parse_schema(print_schema(schema) + BOOKKEEPING, "schema.zed")
+        theirs = await self._read_schema()
+        named = {definition.name for definition in ours.definitions}
+        kept = tuple(definition for definition in theirs.definitions if definition.name not in named) if theirs else ()
+        flags = tuple(dict.fromkeys((*(theirs.flags if theirs else ()), *ours.flags)))
+        wanted = print_schema(Schema(definitions=(*kept, *ours.definitions), flags=flags))
+        if theirs is not None and not compare_schemas(theirs, parse_schema(wanted)):
+            return False
+        try:
+            await self._client.WriteSchema(WriteSchemaRequest(schema=wanted), **self._call)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
+                raise SchemaError(f"SpiceDB refuses the schema: {error.details()}") from error
+            raise translate(error) from error
+        return True
+
+    async def _read_schema(self) -> Schema | None:
+        try:
+            answer = await self._client.ReadSchema(ReadSchemaRequest(), **self._call)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise translate(error) from error
+        return parse_schema(answer.schema_text, "the schema in SpiceDB")
+
+    async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
+        """The answers, in the order asked, in one round trip.
+
+        Raises:
+            RemoteError: no answer, or none to one of the questions.
+        """
+        if not questions:
+            return []
+        request = CheckBulkPermissionsRequest(
+            consistency=at_least_as_fresh(at_least),
+            items=[
+                CheckBulkPermissionsRequestItem(
+                    resource=to_object(question.resource.type, question.resource.id),
+                    permission=question.permission,
+                    subject=to_subject(question.subject),
+                )
+                for question in questions
+            ],
+        )
+        answer = await self._ask(self._client.CheckBulkPermissions(request, **self._call))
+        if len(answer.pairs) != len(questions):
+            raise RemoteError("SpiceDB left questions open", transient=False, exception_class="Incomplete")
+        for pair in answer.pairs:
+            if pair.HasField("error"):
+                if "not found" in pair.error.message:
+                    raise PermissionUnknown(f"SpiceDB's schema lacks it: {pair.error.message}")
+                raise RemoteError("SpiceDB could not answer", transient=False, exception_class="CheckFailed")
+        return [pair.item.permissionship == _ALLOWED for pair in answer.pairs]
+
+    async def lookup_resources(
+        self,
+        subject: Subject,
+        permission: str,
+        resource_type: str,
+        *,
+        at_least: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> ResourcePage:
+        """Resources of a type on which `subject` holds `permission`, page by page.
+
+        Raises:
+            RemoteError: no answer.
+        """
+        request = LookupResourcesRequest(
+            consistency=at_least_as_fresh(at_least),
+            resource_object_type=resource_type,
+            permission=permission,
+            subject=to_subject(subject),
+            optional_limit=limit,
+        )
+        if cursor is not None:
+            request.optional_cursor.CopyFrom(Cursor(token=cursor))
+        ids: list[str] = []
+        after = None
+        async with self._typed_errors():
+            async for found in self._client.LookupResources(request, **self._call):
+                if found.permissionship == LOOKUP_PERMISSIONSHIP_HAS_PERMISSION:
+                    ids.append(decode_object_id(found.resource_object_id))
+                after = found.after_result_cursor.token
+        return ResourcePage(tuple(ids), after if len(ids) >= limit else None)
+
+    async def deliver(self, delivery: Delivery) -> str | None:
+        """Write a difference in one WriteRelationships, under the version that it replaces.
+
+        Raises:
+            PreconditionFailed: the projection has another version than `delivered`.
+            RemoteError: it is unknown whether anything was written, unless it is not transient.
+        """
+        key = _version_key(delivery.resource)
+        held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=key)
+        updates = [delete(to_wire(gone)) for gone in delivery.delete]
+        updates += [touch(to_wire(written)) for written in delivery.touch]
+        operation = Precondition.OPERATION_MUST_NOT_MATCH
+        if delivery.delivered is not None:
+            operation = Precondition.OPERATION_MUST_MATCH
+            held.optional_subject_filter.CopyFrom(
+                SubjectFilter(subject_type=VERSION, optional_subject_id=str(delivery.delivered))
+            )
+            if delivery.delivered != delivery.version:
+                updates.append(delete(_version(key, delivery.delivered)))
+        updates.append(touch(_version(key, delivery.version)))
+        request = WriteRelationshipsRequest(
+            updates=updates, optional_preconditions=[Precondition(operation=operation, filter=held)]
+        )
+        answer = await self._ask(self._client.WriteRelationships(request, **self._call))
+        token: str = answer.written_at.token
+        return token
+
+    async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
+        """The relationships written on a resource, and the version that its projection has."""
+        own = RelationshipFilter(resource_type=resource.type, optional_resource_id=encode_object_id(resource.id))
+        relationships, _ = await self._read(own, None, 0)
+        held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=_version_key(resource))
+        versions, _ = await self._read(held, None, 0)
+        return relationships, max((int(one.subject.id) for one in versions), default=None)
+
+    async def read(
+        self, resource_type: str, *, cursor: str | None = None, limit: int = 1000
+    ) -> tuple[list[Relationship], str | None]:
+        """Every relationship written on resources of a type, page by page, with the cursor of the next page."""
+        return await self._read(RelationshipFilter(resource_type=resource_type), cursor, limit)
+
+    async def _read(
+        self, wanted: RelationshipFilter, cursor: str | None, limit: int
+    ) -> tuple[list[Relationship], str | None]:
+        request = ReadRelationshipsRequest(
+            consistency=at_least_as_fresh(None), relationship_filter=wanted, optional_limit=limit
+        )
+        if cursor is not None:
+            request.optional_cursor.CopyFrom(Cursor(token=cursor))
+        found: list[Relationship] = []
+        after = None
+        async with self._typed_errors():
+            async for answer in self._client.ReadRelationships(request, **self._call):
+                found.append(from_wire(answer.relationship))
+                after = answer.after_result_cursor.token
+        return found, after if limit and len(found) >= limit else None
+
+    async def probe(self, questions: Sequence[tuple[str, str]]) -> None:
+        """Make sure that each (type, permission) is known to SpiceDB.
+
+        Raises:
+            PermissionUnknown: one is not.
+            RemoteError: no answer.
+        """
+        nobody = Subject("user", "remit-probe")
+        await self.check(
+            [Question(nobody, permission, Resource(type, "remit-probe")) for type, permission in questions]
+        )
+
+    async def _ask(self, call: Awaitable[Answer]) -> Answer:
+        async with self._typed_errors():
+            return await call
+
+    @asynccontextmanager
+    async def _typed_errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
+
+
+class _Client(AsyncClient):
+    """The official client on a channel that is given: its own constructor takes no token without TLS."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.init_stubs(channel)  # type: ignore[attr-defined]  # the published stubs leave it out
+
+
+def _version_key(resource: Resource) -> str:
+    return f"{resource.type}/{encode_object_id(resource.id)}"
+
+
+def _version(key: str, version: int) -> WireRelationship:
+    return WireRelationship(
+        resource=to_object(PROJECTION, key),
+        relation="version",
+        subject=SubjectReference(object=to_object(VERSION, str(version))),
+    )

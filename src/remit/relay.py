@@ -1,0 +1,96 @@
+"""What the worker does for an engine elsewhere: deliver what requests left, and call agents that waited for it."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import structlog
+
+from remit.authz.delivery import Deliverer
+from remit.authz.model import Resource
+from remit.db.pool import UNREACHABLE, Database
+from remit.errors import Unavailable
+from remit.ids import new_id
+from remit.rpc.answers import AgentError
+from remit.rpc.call import agent_params
+from remit.rpc.client import AgentClient
+from remit.tasks.service import AGENT_COLUMN, COLUMNS, change_status, read_task
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.5
+BATCH = 100
+AT_ONCE = 8
+
+# What a request is still delivering itself.
+GRACE = timedelta(seconds=2.5)
+
+# Revocations first, then the oldest. A lease keeps two workers from one resource.
+_DUE = """
+SELECT o.resource_type, o.resource_id::text
+  FROM outbox o LEFT JOIN projections p USING (resource_type, resource_id)
+ WHERE o.dead_at IS NULL AND (p.leased_until IS NULL OR p.leased_until < now())
+   AND coalesce(p.retry_at, o.created_at + $1::interval) <= now()
+ GROUP BY 1, 2 ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $2
+"""
+
+
+async def run_relay(database: Database, agents: AgentClient, deliverer: Deliverer) -> None:
+    """Deliver what is due until cancelled."""
+    while True:
+        try:
+            busy = await relay_once(database, agents, deliverer)
+        except (Unavailable, asyncpg.PostgresError, *UNREACHABLE) as error:
+            log.warning("the outbox cannot be read", cause=repr(error))
+            busy = False
+        if not busy:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def relay_once(database: Database, agents: AgentClient, deliverer: Deliverer, grace: timedelta = GRACE) -> bool:
+    """Deliver one batch; return whether there may be more.
+
+    Args:
+        database: where the outbox is.
+        agents: the way to agents.
+        deliverer: to the engine elsewhere.
+        grace: how long a new change is left to the request that made it.
+    """
+    async with database.connection() as connection:
+        rows = await connection.fetch(_DUE, grace, BATCH)
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def deliver(resource: Resource) -> None:
+        async with slots:
+            result = await deliverer.deliver(resource, by="worker")
+            if result.forward:
+                await forward_task(database, agents, resource.id)
+
+    outcomes = await asyncio.gather(
+        *(deliver(Resource(row["resource_type"], row["resource_id"])) for row in rows), return_exceptions=True
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            log.error("a delivery ended with an error", exc_info=outcome)
+    return len(rows) == BATCH
+
+
+async def forward_task(database: Database, agents: AgentClient, task_id: str) -> None:
+    """Call the agent of a task that was created while the engine elsewhere was away; once, whatever it answers."""
+    async with database.connection() as connection:
+        row = await connection.fetchrow(
+            f"SELECT {COLUMNS}, {AGENT_COLUMN} FROM tasks t WHERE t.id = $1 AND t.status = 'RUNNING'", task_id
+        )
+    if row is None or row["agent"] is None or row["agent"]["acp_type"] == "sync" or not row["agent"]["acp_url"]:
+        return
+    task = read_task(row)
+    try:
+        await agents.call(
+            row["agent"]["acp_url"],
+            "task/create",
+            {**agent_params(task, row["agent"]), "params": task.params},
+            request_id=new_id().replace("-", ""),
+        )
+    except AgentError as error:
+        async with database.connection() as connection:
+            await change_status(connection, task.id, "FAILED", str(error), only_from=("RUNNING",))

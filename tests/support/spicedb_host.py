@@ -1,0 +1,169 @@
+"""A real SpiceDB that speaks gRPC: the library of `scripts/get-spicedb` behind a server of our own.
+
+The library takes unary calls in its process only, and streams on a unix socket only; this hands both on, so that the
+product's client runs unchanged. Where a `spicedb` program is on the PATH, that is run instead.
+
+Run as a program: `python -m support.spicedb_host PORT TOKEN`. It prints `ready` once it serves.
+"""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from authzed.api.v1 import permission_service_pb2 as permissions
+from authzed.api.v1 import schema_service_pb2 as schemas
+from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
+from support.processes import free_port
+
+LIBRARY = Path.home() / ".cache" / "remit" / "spicedb" / "package" / "prebuilds" / "linux-x64" / "libspicedb.so"
+TOKEN = "a token of the tests"
+START_SECONDS = 30
+
+_UNARY = {
+    "PermissionsService": (
+        "permissions",
+        permissions,
+        (
+            "CheckPermission",
+            "CheckBulkPermissions",
+            "WriteRelationships",
+            "DeleteRelationships",
+            "ExpandPermissionTree",
+        ),
+    ),
+    "SchemaService": ("schema", schemas, ("ReadSchema", "WriteSchema")),
+}
+_STREAMS = ("ReadRelationships", "LookupResources", "LookupSubjects")
+
+
+@dataclass(frozen=True)
+class SpiceProcess:
+    """A running SpiceDB."""
+
+    endpoint: str
+    token: str
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def run_spicedb(port: int | None = None) -> Iterator[SpiceProcess]:
+    """An empty SpiceDB in a process of its own, until the end of the block."""
+    port = port or free_port()
+    program = shutil.which("spicedb")
+    if program:
+        flags = [f"--grpc-addr=127.0.0.1:{port}", f"--grpc-preshared-key={TOKEN}", "--datastore-engine=memory"]
+        command = [program, "serve", *flags, "--http-enabled=false", "--metrics-enabled=false"]
+    else:
+        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None, "it is a pipe"
+        if not program:
+            line = process.stdout.readline()
+            assert line == "ready\n", f"SpiceDB did not start: {line!r}; run scripts/get-spicedb"
+        yield SpiceProcess(f"127.0.0.1:{port}", TOKEN, process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _open_library() -> Any:
+    if not LIBRARY.exists():
+        raise SystemExit(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
+    os.environ["SPICEDB_LIBRARY_PATH"] = str(LIBRARY)
+    from spicedb_embedded import EmbeddedSpiceDB, ffi
+
+    # The binding hides every server error behind an ArgumentError unless its free function takes any pointer.
+    ffi._get_lib().spicedb_free.argtypes = [ctypes.c_void_p]
+    return EmbeddedSpiceDB.start()
+
+
+async def _refuse_strangers(context: Any, token: str) -> None:
+    sent = dict(context.invocation_metadata())
+    if sent.get("authorization") != f"Bearer {token}":
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not the one")
+
+
+def _unary(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]:
+    async def handle(request: Any, context: Any) -> Any:
+        await _refuse_strangers(context, token)
+        try:
+            return await asyncio.to_thread(call, request)
+        except Exception as error:  # noqa: BLE001 - the binding has one class for everything
+            await context.abort(_code_of(str(error)), str(error).partition(" desc = ")[2] or str(error))
+
+    return handle
+
+
+def _code_of(text: str) -> grpc.StatusCode:
+    # The library tells the code in words: `rpc error: code = FailedPrecondition desc = …`.
+    words = text.partition("code = ")[2].partition(" ")[0]
+    for code in grpc.StatusCode:
+        if code.name.replace("_", "").lower() == words.lower():
+            return code
+    return grpc.StatusCode.FAILED_PRECONDITION if "precondition" in text.lower() else grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _stream(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]:
+    async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+        await _refuse_strangers(context, token)
+        answers = call(request)
+        while True:
+            try:
+                answer = await asyncio.to_thread(next, answers, None)
+            except grpc.RpcError as error:
+                await context.abort(error.code(), error.details())
+            if answer is None:
+                return
+            yield answer
+
+    return handle
+
+
+async def serve(port: int, token: str) -> None:
+    """Serve until a signal comes."""
+    spice = _open_library()
+    streams = PermissionsServiceStub(spice.channel())
+    server = grpc.aio.server()
+    for service, (attribute, module, methods) in _UNARY.items():
+        handlers: dict[str, Any] = {}
+        for method in methods:
+            handlers[method] = grpc.unary_unary_rpc_method_handler(
+                _unary(getattr(getattr(spice, attribute)(), method), token),
+                request_deserializer=getattr(module, f"{method}Request").FromString,
+                response_serializer=getattr(module, f"{method}Response").SerializeToString,
+            )
+        if service == "PermissionsService":
+            for method in _STREAMS:
+                handlers[method] = grpc.unary_stream_rpc_method_handler(
+                    _stream(getattr(streams, method), token),
+                    request_deserializer=getattr(module, f"{method}Request").FromString,
+                    response_serializer=getattr(module, f"{method}Response").SerializeToString,
+                )
+        name = f"authzed.api.v1.{service}"
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    await server.stop(0.5)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))
