@@ -107,8 +107,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
                 await hub.redis.aclose()
             await app.state.agents.aclose()
             await app.state.tracing.aclose()
-            if remote is not None:
-                await remote.aclose()
+            if app.state.delivery is not None:
+                await app.state.delivery.aclose()
             await database.close()
 
     app = FastAPI(

@@ -72,16 +72,16 @@ async def open_services(settings: Settings, dsn: str) -> AsyncIterator[Services]
         async with database.connection() as connection:
             engine = await load_engine(connection, settings)
         remote = await open_remote(settings, engine)
+        delivery = make_deliverer(settings, database, engine, remote)
         watch = asyncio.create_task(keep_running("schema", SchemaWatch(engine, database).run))
         try:
             async with AgentClient(settings) as agents:
-                delivery = make_deliverer(settings, database, engine, remote)
                 yield Services(settings, database, engine, agents, delivery)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            if remote is not None:
-                await remote.aclose()
+            if delivery is not None:
+                await delivery.aclose()
     finally:
         await database.close()
 

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -11,16 +10,15 @@ import pytest
 from authzed.api.v1 import WriteRelationshipsRequest
 from support.agent import FakeAgent
 from support.graph import Json, Seeder, World, make_world, open_seeder
+from support.outbox import relay, spicedb_settings
 from support.server import Server, serve
 from support.spicedb_host import SpiceProcess, run_spicedb
 
 from remit.authz.errors import PreconditionFailed
-from remit.authz.load import make_deliverer
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Question, RemoteError
 from remit.authz.spicedb import SpiceDB
 from remit.authz.spicedb_wire import to_wire, touch
-from remit.relay import relay_once
 from remit.settings import Settings
 
 WAIT_SECONDS = 20
@@ -30,15 +28,6 @@ WAIT_SECONDS = 20
 def spice() -> Iterator[SpiceProcess]:
     with run_spicedb() as running:
         yield running
-
-
-def spicedb_settings(spice: SpiceProcess) -> dict[str, Any]:
-    return {
-        "authz_engine": "spicedb",
-        "spicedb_endpoint": spice.endpoint,
-        "spicedb_token": spice.token,
-        "spicedb_tls": False,
-    }
 
 
 @pytest.fixture
@@ -132,22 +121,10 @@ async def test_what_an_outage_left_is_delivered_by_the_worker(
         task = await world.alice.make_task(agent)
         assert len(await outbox(seeder, task["id"])) == 1
         await graph.write_schema(server.app.state.engine.schema)
-        await relay(server, settings)
+        server.app.state.delivery.remote = graph
+        await relay(server)
         assert "owner@user:alice" in await read(graph, "task", task["id"])
         assert await seeder.fetch("SELECT * FROM outbox") == []
-
-
-async def relay(server: Server, settings: dict[str, Any]) -> None:
-    """Deliver everything, as the worker does once its time has come."""
-    remote = SpiceDB.open(Settings(**settings))
-    state = server.app.state
-    deliverer = make_deliverer(Settings(**settings), server.database, state.engine, remote)
-    assert deliverer is not None
-    async with server.database.connection() as connection:
-        await connection.execute("UPDATE projections SET retry_at = now()")
-    while await relay_once(server.database, state.agents, deliverer, timedelta(0)):
-        pass
-    await remote.aclose()
 
 
 async def test_a_write_that_arrives_late_changes_nothing(
@@ -214,7 +191,7 @@ async def test_spicedb_answers_as_the_embedded_engine_does(
     server, world = spiced
     agent = await world.make_agent(fake.url, owner=world.alice)
     task = await world.bob.make_task(agent)
-    await relay(server, spicedb_settings_of(server))
+    await relay(server)
     people = [world.alice, world.bob, world.root, world.viewer, world.bot]
     permissions = ["read", "update", "cancel", "delete", "share"]
     questions = [
@@ -234,12 +211,6 @@ async def test_spicedb_answers_as_the_embedded_engine_does(
     assert False in own
     page = await graph.lookup_resources(Subject("user", "bob"), "read", "task")
     assert page.ids == (task["id"],)
-
-
-def spicedb_settings_of(server: Server) -> dict[str, Any]:
-    settings: Settings = server.app.state.settings
-    names = ("authz_engine", "spicedb_endpoint", "spicedb_token", "spicedb_tls")
-    return {name: getattr(settings, name) for name in names}
 
 
 async def test_the_embedded_engine_owes_nothing(world: World, fake: FakeAgent) -> None:
@@ -271,6 +242,6 @@ async def test_two_deliverers_do_not_meet(spiced: tuple[Server, World], graph: S
     people = [await world.seed.make_subject(world.tenant_id, f"p{n}") for n in range(8)]
     await asyncio.gather(*(world.alice.share(task, person, "viewer") for person in people))
     assert most == 1
-    await relay(server, spicedb_settings_of(server))
+    await relay(server)
     there = await read(graph, "task", task["id"])
     assert {f"viewer@user:p{n}" for n in range(8)} <= there

@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 REPEATS = 3
 FIRST_WAIT_SECONDS, JITTER_SECONDS = 0.2, 0.1
+SHORTEST_ATTEMPT_SECONDS = 0.05
 LONGEST_RETRY = timedelta(minutes=1)
 
 
@@ -109,6 +110,11 @@ class Deliverer:
         self._counters = counters
         self._sleep = sleep
 
+    async def aclose(self) -> None:
+        """Give back what it and the engine elsewhere hold."""
+        self._counters.close()
+        await self.remote.aclose()
+
     async def deliver(self, resource: Resource, by: By = "request", actor: Subject | None = None) -> Result:
         """Bring a resource's projection up to date.
 
@@ -172,13 +178,14 @@ class Deliverer:
 
     async def _send(self, delivery: Delivery, op: Op, by: By) -> str | None:
         patience = PATIENCE[by]
-        deadline = asyncio.get_running_loop().time() + patience.whole
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience.whole
         for repeat in range(patience.repeats + 1):
             try:
-                return await self._send_once(delivery, patience.attempt)
+                return await self._send_once(delivery, min(patience.attempt, deadline - clock()))
             except RemoteError as error:
                 wait = FIRST_WAIT_SECONDS * 2**repeat + random.uniform(0, JITTER_SECONDS)  # noqa: S311 - only to spread
-                late = asyncio.get_running_loop().time() + wait + patience.attempt > deadline
+                late = clock() + wait + SHORTEST_ATTEMPT_SECONDS > deadline
                 if not error.transient or repeat == patience.repeats or late:
                     raise
                 self._counters.count(delivery.resource.type, "retry", op, by)

@@ -66,6 +66,11 @@ class DeliveryCounters:
             name = _NAMES.get(resource_type, resource_type)
             self._statsd.increment(f"{name}_fgac_dual_write.{step}", tags=tags)
 
+    def close(self) -> None:
+        """Close the socket of the DogStatsD."""
+        if self._statsd is not None:
+            self._statsd.close_socket()
+
 
 def _open_statsd(address: str) -> Any:
     try:
