@@ -38,6 +38,8 @@ TYPES = ("user", "grp", "folder", "doc")
 IDS = ("one", "0199b0a2-7c00-7000-8000-000000000002")
 RELATIONS = ("rel_a", "rel_b", "rel_c")
 PERMISSIONS = ("per_a", "per_b", "per_c")
+CIRCLING = 0.35
+QUESTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -186,10 +188,19 @@ def make_case(random: Random) -> Case:
         for allowed in member.allowed
     ]
     facts: dict[tuple[Resource, str, Subject], Relationship] = {}
+    # In most worlds objects point at later ones only, so that a recursion ends: SpiceDB has no answer where one circles
+    # until its limit, and every judge should have one to most questions.
+    order = [(kind, identifier) for kind in TYPES for identifier in IDS]
+    random.shuffle(order)
+    ranks = {place: rank for rank, place in enumerate(order)}
+    circles = random.random() < CIRCLING
     for kind, relation, allowed in (random.choice(choices) for _ in range(random.randint(6, 45))):
         resource = Resource(kind, random.choice(IDS))
         subject_id = "*" if allowed.wildcard else random.choice(IDS)
         expires = random.choice((PAST, FUTURE, FUTURE)) if allowed.expiration else None
+        target = ranks.get((allowed.type, subject_id), len(ranks))
+        if not circles and allowed.type != "user" and target <= ranks[kind, resource.id]:
+            continue
         fact = Relationship(resource, relation, Subject(allowed.type, subject_id, allowed.relation), expires)
         facts[fact.resource, fact.relation, fact.subject] = fact
     return Case(print_schema(schema), tuple(facts.values()), _questions(random, schema, tuple(facts.values())))
@@ -212,7 +223,9 @@ def _questions(random: Random, schema: Schema, facts: tuple[Relationship, ...]) 
             for identifier in IDS:
                 question = Relationship(Resource(kind, identifier), name, subject)
                 (allowed if (kind, identifier, name) in held else denied).append(question)
-    return tuple(question for pool in (allowed, denied) if pool for question in random.sample(pool, min(8, len(pool))))
+    return tuple(
+        question for pool in (allowed, denied) if pool for question in random.sample(pool, min(QUESTIONS, len(pool)))
+    )
 
 
 def _type_checks(schema: Schema) -> bool:

@@ -8,7 +8,9 @@ limit, which takes longer than anybody waits, and the library cannot be interrup
 import ctypes
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from remit.authz.model import Relationship
 
 LIBRARY = Path.home() / ".cache" / "remit" / "spicedb" / "package" / "prebuilds" / "linux-x64" / "libspicedb.so"
+TOO_SLOW = "too slow"
+THREADS = 4
 HAS_PERMISSION = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
 
 
@@ -70,39 +74,33 @@ class _Spice:
         except Exception as error:  # the binding has one class for everything
             raise JudgeRefuses(str(error)) from error
 
-    def check(self, questions: Sequence[Relationship]) -> list[bool | str]:
-        """Answers in order: True, False, or the text of SpiceDB's error."""
-        answers: list[bool | str] = []
-        for start in range(0, len(questions), 100):
-            chunk = questions[start : start + 100]
-            request = CheckBulkPermissionsRequest(
-                consistency=Consistency(fully_consistent=True),
-                items=[
-                    CheckBulkPermissionsRequestItem(
-                        resource=ObjectReference(object_type=item.resource.type, object_id=item.resource.id),
-                        permission=item.relation,
-                        subject=_subject(item),
-                    )
-                    for item in chunk
-                ],
-            )
-            response = self._spice.permissions().CheckBulkPermissions(request)
-            for pair in response.pairs:
-                if pair.HasField("error"):
-                    answers.append(pair.error.message)
-                else:
-                    answers.append(pair.item.permissionship == HAS_PERMISSION)
-        return answers
+    def check(self, question: Relationship) -> bool | str:
+        """The answer, or the text of SpiceDB's error."""
+        request = CheckBulkPermissionsRequest(
+            consistency=Consistency(fully_consistent=True),
+            items=[
+                CheckBulkPermissionsRequestItem(
+                    resource=ObjectReference(object_type=question.resource.type, object_id=question.resource.id),
+                    permission=question.relation,
+                    subject=_subject(question),
+                )
+            ],
+        )
+        pair = self._spice.permissions().CheckBulkPermissions(request).pairs[0]
+        if pair.HasField("error"):
+            message: str = pair.error.message
+            return message
+        return bool(pair.item.permissionship == HAS_PERMISSION)
 
 
 class Judge:
     """Puts cases to SpiceDB, one after the other, each to an empty one.
 
     Args:
-        patience: seconds after which a case counts as not answered.
+        patience: seconds after which the questions of a case that are not answered yet count as too slow.
     """
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 2.0) -> None:
         if not LIBRARY.exists():
             raise RuntimeError(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
         self._patience = patience
@@ -123,20 +121,24 @@ class Judge:
 
     def ask(
         self, schema: str, relationships: Sequence[Relationship], questions: Sequence[Relationship]
-    ) -> list[bool | str] | None:
-        """The answers, in order: True, False, or the text of SpiceDB's error; None when it takes too long.
+    ) -> list[bool | str]:
+        """The answers, in order: True, False, the text of SpiceDB's error, or `TOO_SLOW`.
 
         Raises:
             JudgeRefuses: SpiceDB does not take the schema or the relationships.
         """
+        answers: list[bool | str] = [TOO_SLOW] * len(questions)
         self._pipe.send((schema, list(relationships), list(questions)))
-        if not self._pipe.poll(self._patience):
-            self.close()
-            self._start()
-            return None
-        answers: list[bool | str] | str = self._pipe.recv()
-        if isinstance(answers, str):
-            raise JudgeRefuses(answers)
+        until = time.monotonic() + self._patience
+        for _ in questions:
+            if not self._pipe.poll(max(until - time.monotonic(), 0)):
+                self.close()
+                self._start()
+                return answers
+            place, answer = self._pipe.recv()
+            if place is None:
+                raise JudgeRefuses(answer)
+            answers[place] = answer
         return answers
 
 
@@ -144,19 +146,23 @@ def _serve(pipe: Connection) -> None:
     # The library logs each call to the process's own standard error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
-    while True:
-        try:
-            schema, relationships, questions = pipe.recv()
-        except EOFError:
-            return
-        spice = _Spice()
-        try:
-            spice.load(schema, relationships)
-            pipe.send(spice.check(questions))
-        except JudgeRefuses as refusal:
-            pipe.send(str(refusal))
-        finally:
-            spice.close()
+    # Several at once, so that one slow question does not keep the others from their answers.
+    with ThreadPoolExecutor(THREADS) as pool:
+        while True:
+            try:
+                schema, relationships, questions = pipe.recv()
+            except EOFError:
+                return
+            spice = _Spice()
+            try:
+                spice.load(schema, relationships)
+                places = {pool.submit(spice.check, question): place for place, question in enumerate(questions)}
+                for answered in as_completed(places):
+                    pipe.send((places[answered], answered.result()))
+            except JudgeRefuses as refusal:
+                pipe.send((None, str(refusal)))
+            finally:
+                spice.close()
 
 
 def _subject(relationship: Relationship) -> SubjectReference:
