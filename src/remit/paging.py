@@ -70,7 +70,7 @@ def refuse_cursor(page: Page) -> None:
         raise Invalid([("query.cursor", "must not be sent to this list; use `page_number`, or `/messages/paginated`")])
 
 
-def read_page(
+async def read_page(
     limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
     cursor: Annotated[Id | None, Query(description="From `x-next-cursor` of the page before.")] = None,
     page_number: Annotated[int, Query(ge=1, description="Page counted from 1; a cursor is cheaper.")] = 1,

@@ -50,6 +50,14 @@ async def _prepare_connection(connection: "asyncpg.Connection[asyncpg.Record]") 
     await connection.fetchval("SELECT $1::uuid[] IS NULL OR $2::jsonb[] IS NULL", None, None)
 
 
+async def _keep_session(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Leave the session as it is: the driver's own reset is a round trip after each statement.
+
+    Nothing here changes a session: settings and locks are those of transactions, listening connections are not of the
+    pool. An open transaction is rolled back by the driver before this is called.
+    """
+
+
 class Database:
     """A pool of connections; `connection()` for single statements, `transaction()` for several."""
 
@@ -74,6 +82,7 @@ class Database:
             min_size=1,
             max_size=size,
             init=_prepare_connection,
+            reset=_keep_session,
             timeout=timeout,
             command_timeout=COMMAND_SECONDS,
             # The driver would not keep the longest statements, which are those whose planning costs most.
@@ -104,7 +113,9 @@ class Database:
             Unavailable: none is to be had in time.
         """
         try:
-            connection = await self._pool.acquire(timeout=self._timeout)
+            # The driver's own timeout would wrap each wait in a task.
+            async with asyncio.timeout(self._timeout):
+                connection = await self._pool.acquire()
         except (TimeoutError, *UNREACHABLE) as error:
             raise Unavailable("The database cannot be reached; try again.") from error
         try:
@@ -119,7 +130,7 @@ class Database:
             yield connection
 
 
-def get_database(request: Request) -> Database:
-    """The database of the application that the request came to."""
+async def get_database(request: Request) -> Database:
+    """The database of the application that the request came to; not in a thread, as a plain function would be."""
     database: Database = request.app.state.database
     return database

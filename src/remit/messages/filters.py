@@ -61,7 +61,7 @@ def filter_sql(include: str, exclude: str) -> str:
     )
 
 
-def read_filters(
+async def read_filters(
     filters: Annotated[
         str | None,
         Query(

@@ -231,7 +231,7 @@ def _payloads(task_ids: list[str]) -> list[str]:
     return [",".join(task_ids[n : n + per_payload]) for n in range(0, len(task_ids), per_payload)]
 
 
-def get_hub(request: Request) -> StreamHub:
+async def get_hub(request: Request) -> StreamHub:
     """The hub of the application that the request came to."""
     hub: StreamHub = request.app.state.hub
     return hub
