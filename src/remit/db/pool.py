@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import asyncpg
 import orjson
-from fastapi import Request
 
 from remit.errors import Unavailable
 
@@ -128,9 +127,3 @@ class Database:
         """A connection with a transaction: committed at the end, rolled back by an exception."""
         async with self.connection() as connection, connection.transaction():
             yield connection
-
-
-async def get_database(request: Request) -> Database:
-    """The database of the application that the request came to; not in a thread, as a plain function would be."""
-    database: Database = request.app.state.database
-    return database

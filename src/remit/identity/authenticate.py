@@ -1,10 +1,8 @@
 """Who is calling, by the credentials of the request. No header that names an identity is believed."""
 
-from typing import Annotated
+from fastapi import Request
 
-from fastapi import Depends, Request
-
-from remit.db.pool import Database, get_database
+from remit.db.pool import Database
 from remit.errors import CredentialsDisagree, Unauthenticated
 from remit.identity.principal import Principal
 from remit.identity.secrets import hash_secret, is_well_formed
@@ -82,15 +80,14 @@ async def is_still_good(database: Database, principal: Principal) -> bool:
     return good
 
 
-async def authenticate_optional(
-    request: Request, database: Annotated[Database, Depends(get_database)]
-) -> Principal | None:
+async def authenticate_optional(request: Request) -> Principal | None:
     """The principal of a request, None when it carries no credential at all.
 
     Raises:
         Unauthenticated: a credential is not good.
         CredentialsDisagree: two credentials are good but belong to different principals.
     """
+    database: Database = request.app.state.database
     principals = []
     for secret in read_credentials(request):
         principal = await find_principal(database, secret)
@@ -102,14 +99,13 @@ async def authenticate_optional(
     return principals[0] if principals else None
 
 
-async def authenticate(
-    principal: Annotated[Principal | None, Depends(authenticate_optional)],
-) -> Principal:
+async def authenticate(request: Request) -> Principal:
     """The principal of a request.
 
     Raises:
         Unauthenticated: there is none.
     """
+    principal = await authenticate_optional(request)
     if principal is None:
         raise Unauthenticated("No credential was sent. Send an API key as `Authorization: Bearer <key>`.")
     return principal

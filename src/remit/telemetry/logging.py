@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
+import orjson
 import structlog
 
 # A value under one of these names is replaced, wherever it stands in a log line.
@@ -16,6 +17,10 @@ def _hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
         if any(part in name.lower() for part in _SECRET_NAMES):
             event[name] = "(hidden)"
     return event
+
+
+def _dump(event: Any, default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configure_logging(style: Literal["console", "json"], level: str) -> None:
@@ -36,7 +41,7 @@ def configure_logging(style: Literal["console", "json"], level: str) -> None:
         # The default prints local variables, and with them the credentials that a request came with.
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if style == "console"
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dump)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

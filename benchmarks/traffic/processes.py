@@ -1,0 +1,89 @@
+"""The processes of a run, and what the kernel says of them."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 60
+_TICKS = os.sysconf("SC_CLK_TCK")
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Served:
+    """A process that listens.
+
+    Attributes:
+        port: where.
+        pid: which.
+    """
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it has used, user and system together."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def mebibytes(self) -> float:
+        """Its memory, shared pages counted in part."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def run_agent() -> Iterator[Served]:
+    """The agent that does nothing."""
+    port = free_port()
+    with _run([str(_FOLDER / "agent.py"), str(port)], port) as served:
+        yield served
+
+
+@contextmanager
+def run_server(dsn: str, agent: Served) -> Iterator[Served]:
+    """A server with its log on, as in production; the lines go nowhere."""
+    port = free_port()
+    command = [str(_FOLDER / "server.py"), "--dsn", dsn, "--port", str(port)]
+    with _run([*command, "--agent", f"http://127.0.0.1:{agent.port}"], port) as served:
+        yield served
+
+
+@contextmanager
+def _run(arguments: list[str], port: int) -> Iterator[Served]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
+    log = None if "REMIT_BENCH_SHOW" in os.environ else subprocess.DEVNULL
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, stderr=log)
+    try:
+        asyncio.run(_wait_until_listening(process, port))
+        yield Served(port, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            if process.poll() is not None:
+                raise SystemExit(f"a process of the benchmark ended with {process.returncode}; see REMIT_BENCH_SHOW=1")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
