@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt
+from remit.agent_api_keys import routes as agent_api_keys
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
 from remit.authz.decide import Decider
@@ -57,6 +58,7 @@ ROUTERS = (
     spans.router,
     checkpoints.router,
     archive.router,
+    agent_api_keys.router,
     unbuilt.router,
 )
 

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     # Server
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
     port: int = Field(5003, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        description="Where others reach this server, such as `https://remit.example.com`; webhook addresses begin so.",
+    )
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="A larger request body is answered 413.")
     max_json_depth: int = Field(64, ge=4, le=200, description="Deeper JSON is answered 422.")
     embedded_worker: bool = Field(True, description="Run background jobs inside `remit serve`.")

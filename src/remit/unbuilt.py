@@ -22,15 +22,6 @@ UNBUILT: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET", "/agents/forward/name/{agent_name}/{path:path}"),
         ("POST", "/agents/forward/name/{agent_name}/{path:path}"),
     ),
-    "API keys of agents": (
-        ("POST", "/agent_api_keys"),
-        ("GET", "/agent_api_keys"),
-        ("POST", "/agent_api_keys/webhook-trigger"),
-        ("GET", "/agent_api_keys/name/{name}"),
-        ("DELETE", "/agent_api_keys/name/{api_key_name}"),
-        ("GET", "/agent_api_keys/{id}"),
-        ("DELETE", "/agent_api_keys/{id}"),
-    ),
     "Schedules": (
         ("POST", _SCHEDULE),
         ("GET", _SCHEDULE),

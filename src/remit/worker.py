@@ -15,6 +15,7 @@ import structlog
 from procrastinate import App, JobContext, PsycopgConnector
 
 from remit.authz.delivery import Deliverer
+from remit.agent_api_keys.service import remove_pending_keys
 from remit.authz.engine import Engine
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Resource
@@ -197,6 +198,7 @@ async def clean_up(context: JobContext, timestamp: int) -> None:  # noqa: ARG001
         **await remove_old(services.database, services.settings),
         "tasks": await purge_deleted(services, "tasks", "task", "DELETED"),
         "agents": await purge_deleted(services, "agents", "agent", "Deleted"),
+        "agent_api_keys": await remove_pending_keys(services.database, services.engine),
     }
     async with services.database.transaction() as connection:
         removed["relationships"] = await services.engine.remove_expired(connection, BATCH)

@@ -29,7 +29,14 @@ def server(postgres: EmbeddedPostgres, template: str) -> Iterator[Server]:
     """A server that tests share; it runs in a thread."""
     with (
         make_database(postgres, template) as dsn,
-        serve_in_thread(dsn, stream_ping=0.2, turn_lease=120, turn_wait=20) as running,
+        serve_in_thread(
+            dsn,
+            stream_ping=0.2,
+            turn_lease=120,
+            turn_wait=20,
+            secret_key="k" * 40,
+            public_url="https://remit.example",
+        ) as running,
     ):
         yield running
 

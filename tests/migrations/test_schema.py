@@ -67,7 +67,7 @@ def test_there_is_one_head_and_the_database_is_at_it(database: str) -> None:
     assert run.current(database) == revisions[-1].id == run.head_revision()
 
 
-@pytest.mark.parametrize("table", ["tasks", "agents"])
+@pytest.mark.parametrize("table", ["tasks", "agents", "agent_api_keys"])
 @pytest.mark.parametrize(
     ("columns", "constraint"),
     [
@@ -86,6 +86,10 @@ def test_a_row_has_one_creator_at_most(database: str, table: str, columns: list[
         connection.execute(
             "INSERT INTO tasks (id, tenant_id, agent_id, status) SELECT gen_random_uuid(), tenant_id, id, 'RUNNING' "
             "FROM agents"
+        )
+        connection.execute(
+            "INSERT INTO agent_api_keys (id, tenant_id, agent_id, name, api_key_type, status, secret_hash) "
+            "SELECT gen_random_uuid(), tenant_id, id, 'k', 'external', 'active', 'x' FROM agents"
         )
         for column in columns:
             connection.execute(f"UPDATE {table} SET {column} = gen_random_uuid()".encode())

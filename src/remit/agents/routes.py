@@ -16,6 +16,7 @@ from remit.agents.registration import (
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
 from remit.authz.guard import CurrentCaller, get_caller, list_visible
 from remit.authz.route import GuardedRoute, requires, unguarded
+from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.content import Text
 from remit.db.params import Params
 from remit.identity.authenticate import authenticate_optional, read_credentials
@@ -82,6 +83,26 @@ async def remove_agent(caller: CurrentCaller, agent_id: Id) -> DeleteResponse:
     """Delete an agent: its keys die with it."""
     id, name = await delete_agent(caller, id=agent_id)
     return DeleteResponse(id=id, message=f"Agent {name} deleted")
+
+
+@router.get("/agents/{agent_id}/access", openapi_extra=requires("agent", "share"))
+async def get_agent_access(caller: CurrentCaller, agent_id: Id) -> AccessList:
+    """Who holds which role on an agent."""
+    return await list_access(caller, AGENT, agent_id)
+
+
+@router.put("/agents/{agent_id}/access", openapi_extra=requires("agent", "share"))
+async def put_agent_access(caller: CurrentCaller, agent_id: Id, body: ShareRequest) -> AccessList:
+    """Give a user, a service account or a group of the tenant a role on an agent."""
+    return await share(caller, AGENT, agent_id, body)
+
+
+@router.delete("/agents/{agent_id}/access", openapi_extra=requires("agent", "share"))
+async def delete_agent_access(
+    caller: CurrentCaller, agent_id: Id, subject_type: SubjectType, subject_id: SubjectName, role: Role | None = None
+) -> AccessList:
+    """Take a role on an agent away; all roles of the subject when none is named."""
+    return await unshare(caller, AGENT, agent_id, subject_type, subject_id, role)
 
 
 @router.delete("/agents/name/{agent_name}", openapi_extra=requires("agent", "delete"))

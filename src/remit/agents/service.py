@@ -209,6 +209,10 @@ async def end_agent(connection: Connection, engine: Engine, agent_id: str, *, en
     await connection.execute(
         "UPDATE api_keys SET revoked_at = now() WHERE agent_id = $1 AND revoked_at IS NULL", agent_id
     )
+    for key in await connection.fetch("SELECT id FROM agent_api_keys WHERE agent_id = $1", agent_id):
+        resource = Resource("api_key", key["id"])
+        await deregister(engine, connection, resource, actor=actor, request_id=entry.request_id)
+    await connection.execute("DELETE FROM agent_api_keys WHERE agent_id = $1", agent_id)
     await deregister(engine, connection, Resource("agent", agent_id), actor=actor, request_id=entry.request_id)
     await write_audit(connection, entry)
     return True

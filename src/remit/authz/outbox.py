@@ -21,6 +21,7 @@ _TENANT = """CASE e.resource_type
   WHEN 'tenant' THEN (SELECT id FROM tenants WHERE id = e.resource_id)
   WHEN 'task' THEN (SELECT tenant_id FROM tasks WHERE id = e.resource_id)
   WHEN 'agent' THEN (SELECT tenant_id FROM agents WHERE id = e.resource_id)
+  WHEN 'api_key' THEN (SELECT tenant_id FROM agent_api_keys WHERE id = e.resource_id)
   WHEN 'group' THEN (SELECT tenant_id FROM groups WHERE id = e.resource_id)
 END"""
 

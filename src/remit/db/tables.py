@@ -364,6 +364,39 @@ idempotent_requests = Table(
     Index("ix_idempotent_requests_created_at", "created_at"),
 )
 
+# The keys of agents, as the contract has them: a resource of the graph. Those that are shown are hashed, those that
+# sign are encrypted, since a signature is checked with the secret itself.
+agent_api_keys = Table(
+    "agent_api_keys",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("agent_id", UUID, ForeignKey("agents.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("api_key_type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("secret_hash", BYTEA),
+    Column("secret_encrypted", BYTEA),
+    _at("created_at"),
+    *_creators("agent_api_keys"),
+    CheckConstraint("api_key_type IN ('internal', 'external', 'github', 'slack')", name="api_key_type"),
+    CheckConstraint("status IN ('pending', 'active')", name="status"),
+    CheckConstraint(
+        "(api_key_type IN ('internal', 'external')) = (secret_hash IS NOT NULL) "
+        "AND num_nonnulls(secret_hash, secret_encrypted) = 1",
+        name="one_secret",
+    ),
+    UniqueConstraint("agent_id", "api_key_type", "name"),
+    Index("ix_agent_api_keys_tenant_id_id", "tenant_id", text("id DESC")),
+    Index("ix_agent_api_keys_pending", "created_at", postgresql_where=text("status = 'pending'")),
+    Index(
+        "uq_agent_api_keys_internal_secret_hash",
+        "secret_hash",
+        unique=True,
+        postgresql_where=text("api_key_type = 'internal'"),
+    ),
+)
+
 # Codes of types and relations are given once and never used again: rows of `relationships` hold them for ever.
 authz_types = Table(
     "authz_types",

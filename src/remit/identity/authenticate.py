@@ -7,13 +7,22 @@ from remit.errors import CredentialsDisagree, Unauthenticated
 from remit.identity.principal import Principal
 from remit.identity.secrets import hash_secret, is_well_formed
 
+# Whatever is shown to authenticate: keys of users, service accounts and agents by enrolment, and agents' keys of the
+# type `internal`. A pending key, and one that signs or opens forward routes only, authenticates nobody.
+KEYS = """(
+  SELECT id, tenant_id, subject_id, agent_id, secret_hash, last_used_at, expires_at, revoked_at FROM api_keys
+  UNION ALL
+  SELECT id, tenant_id, NULL, agent_id, secret_hash, NULL, NULL, NULL FROM agent_api_keys
+   WHERE api_key_type = 'internal' AND status = 'active'
+)"""
+
 # One statement per request: the key, its holder and tenant, all still good at this moment. The time of last use is
 # written at most once a minute, so that a busy key does not turn reads into writes.
-_FIND_PRINCIPAL = """
+_FIND_PRINCIPAL = f"""
 WITH found AS (
   SELECT k.id AS key_id, k.tenant_id, n.name AS tenant_name, k.last_used_at,
          coalesce(s.kind, 'agent') AS kind, coalesce(s.id, a.id) AS id, coalesce(s.external_id, a.name) AS name
-    FROM api_keys k
+    FROM {KEYS} k
     JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
     LEFT JOIN subjects s ON s.id = k.subject_id AND s.disabled_at IS NULL
     LEFT JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'
@@ -62,9 +71,9 @@ async def find_principal(database: Database, secret: str) -> Principal | None:
     return Principal(**row) if row else None
 
 
-_IS_STILL_GOOD = """
+_IS_STILL_GOOD = f"""
 SELECT EXISTS (
-  SELECT FROM api_keys k
+  SELECT FROM {KEYS} k
     JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
     LEFT JOIN subjects s ON s.id = k.subject_id
     LEFT JOIN agents a ON a.id = k.agent_id

@@ -11,8 +11,11 @@ import string
 import zlib
 from typing import Literal
 
-KeyKind = Literal["user", "service", "agent"]
+KeyKind = Literal["user", "service", "agent", "external"]
 
+OWN_PREFIX = "remit_"
+# What people choose themselves for an agent's key is stored under a fast hash too: long enough not to be guessed.
+SHORTEST_CHOSEN, LONGEST_CHOSEN = 32, 512
 PREFIX_LENGTH = 8
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM, _CHECKSUM = 43, 6
@@ -27,15 +30,28 @@ def _base62(number: int, length: int) -> str:
 
 
 def make_secret(kind: KeyKind) -> str:
-    """A new secret for a key of a user, a service account or an agent."""
+    """A new secret: of a user, a service account or an agent, or for those who call an agent from outside."""
     body = f"remit_{kind}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
     return body + _base62(zlib.crc32(body.encode()), _CHECKSUM)
 
 
 def is_well_formed(secret: str) -> bool:
-    """Whether a text can be a secret of ours, by its checksum; most mistyped keys end here, without the database."""
+    """Whether a text can be a secret at all: most mistyped keys end here by their checksum, without the database."""
+    if not secret.startswith(OWN_PREFIX):
+        return can_be_chosen(secret)
     body, checksum = secret[:-_CHECKSUM], secret[-_CHECKSUM:]
-    return body.startswith("remit_") and body.isascii() and _base62(zlib.crc32(body.encode()), _CHECKSUM) == checksum
+    return body.isascii() and _base62(zlib.crc32(body.encode()), _CHECKSUM) == checksum
+
+
+def can_be_chosen(secret: str, shortest: int = SHORTEST_CHOSEN) -> bool:
+    """Whether a text may be a secret that people chose: printable ASCII, long enough, not in the form of ours."""
+    return (
+        shortest <= len(secret) <= LONGEST_CHOSEN
+        and secret.isascii()
+        and secret.isprintable()
+        and secret == secret.strip()
+        and not secret.startswith(OWN_PREFIX)
+    )
 
 
 def hash_secret(secret: str) -> bytes:

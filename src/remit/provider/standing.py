@@ -12,14 +12,15 @@ from remit.authz.engine import Engine
 from remit.authz.model import Resource, Subject
 from remit.db.pool import Connection, Database
 from remit.errors import Unauthenticated
+from remit.identity.authenticate import KEYS
 from remit.provider.principals import Claim, derive_key, read_principal
 from remit.settings import Settings
 
 # The credential, its holder and its account, all still good at this moment: the caller keeps principals for a minute,
 # and with schedules for months, and what has ended must end at once.
-_STANDING = """
+_STANDING = f"""
 SELECT 1
-  FROM api_keys k
+  FROM {KEYS} k
   JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
   LEFT JOIN subjects s ON s.id = k.subject_id AND s.disabled_at IS NULL
   LEFT JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'

@@ -1,0 +1,1 @@
+"""API keys of agents, and what they let in."""
