@@ -180,7 +180,7 @@ async def settle(
     return seconds
 
 
-_ROW_TABLES = {"task": "tasks", "agent": "agents"}
+_ROW_TABLES = {"task": "tasks", "agent": "agents", "api_key": "agent_api_keys"}
 _SHARED_BY_TENANT = {
     "tenant": "SELECT $1::uuid",
     "agent": "SELECT tenant_id FROM agents WHERE id = $1",
