@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector
 
-from remit.authz.delivery import Deliverer
 from remit.agent_api_keys.service import remove_pending_keys
+from remit.authz.delivery import Deliverer
 from remit.authz.engine import Engine
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Resource
