@@ -32,6 +32,7 @@ from remit.identity import me
 from remit.ids import NIL_ID
 from remit.limits import Limits
 from remit.messages import routes as messages
+from remit.rpc import forward
 from remit.rpc import routes as rpc
 from remit.rpc.client import AgentClient
 from remit.settings import Settings
@@ -49,6 +50,7 @@ ROUTERS = (
     health.router,
     me.router,
     rpc.router,
+    forward.router,
     agents.router,
     tasks.router,
     messages.router,

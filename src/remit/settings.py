@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     agent_connect_timeout: float = Field(2.0, gt=0, description="Seconds to connect to an agent.")
     agent_answer_timeout: float = Field(60.0, gt=0, description="Seconds an agent may take for its answer.")
     agent_stream_timeout: float = Field(300.0, gt=0, description="Longest gap in an agent's stream, in seconds.")
+    forward_timeout: float = Field(15.0, gt=0, description="Seconds an agent may take for a forwarded request.")
     agent_max_answer_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest answer read from an agent.")
 
     # Tasks and streams

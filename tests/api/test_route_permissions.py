@@ -17,9 +17,15 @@ from remit.unbuilt import UNBUILT
 
 # FastAPI's own: the API's description and the page that shows it.
 FRAMEWORK = {"/openapi.json", "/swagger", "/swagger/oauth2-redirect"}
-UNGUARDED = {"/healthz", "/readyz", "/healthcheck", "/metrics", "/me", "/agents/register"} | {
-    path for operations in UNBUILT.values() for _, path in operations
-}
+UNGUARDED = {
+    "/agents/forward/name/{agent_name}/{path:path}",
+    "/healthz",
+    "/readyz",
+    "/healthcheck",
+    "/metrics",
+    "/me",
+    "/agents/register",
+} | {path for operations in UNBUILT.values() for _, path in operations}
 
 
 def our_routes() -> list[APIRoute]:

@@ -143,6 +143,7 @@ agents = Table(
         postgresql_where=text("status <> 'Deleted'"),
     ),
     Index("ix_agents_tenant_id_id", "tenant_id", text("id DESC")),
+    Index("ix_agents_name", "name", postgresql_where=text("status <> 'Deleted'")),
 )
 
 tasks = Table(

@@ -87,6 +87,8 @@ class _Exchange:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     span: Span
+    verb: str = "POST"
+    target: str = "/api"
 
     @property
     def id(self) -> str:
@@ -100,6 +102,15 @@ class _Exchange:
             for spelling in (url, parts.netloc, *hosts):
                 text = text.replace(spelling, "[agent]")
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """An agent's answer to a request that was passed on."""
+
+    status: int
+    content_type: str | None
+    body: bytes
 
 
 class AgentClient:
@@ -199,17 +210,46 @@ class AgentClient:
                     for update in updates.read(line):
                         yield update
 
+    async def forward(
+        self, url: str, verb: str, target: str, *, request_id: str, headers: Mapping[str, str], body: bytes
+    ) -> Forwarded:
+        """Passes a request on as it is and gives the whole answer, whatever its status but a redirect.
+
+        Args:
+            url: as in `call`.
+            verb: GET or POST.
+            target: path and query, quoted, appended to the address.
+            request_id: as in `call`.
+            headers: what is sent beside the client's own, by lower-case name.
+            body: as it came.
+
+        Raises:
+            AgentError: see the top of this module.
+        """
+        address = self._dial(url, "forward", request_id=request_id)
+        sent = {**headers, "accept-encoding": "identity", "connection": "close", "x-request-id": request_id}
+        span = self._tracing.begin_call("forward", sent)
+        pairs = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+        exchange = _Exchange(url, address, "forward", "", request_id, pairs, body, span, verb, target)
+        seconds = self._settings.forward_timeout
+        with self._typed_errors(exchange):
+            async with asyncio.timeout(seconds), self._open(exchange, read_timeout=seconds) as response:
+                content = b"".join([chunk async for chunk in self._read(response)])
+                types = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"]
+                return Forwarded(response.status, types[0] if types else None, content)
+
+    def _dial(self, url: str, method: str, **known: str) -> str:
+        try:
+            return dial_address(url, self._settings)
+        except AddressRefused as error:
+            log.warning("agent address refused", method=method, reason=str(error), **known)
+            raise AgentUnreachable("The agent's address is not one that the server calls.") from error
+
     def _begin(
         self, url: str, method: str, params: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None
     ) -> _Exchange:
         task_id = params["task"]["id"]
-        try:
-            address = dial_address(url, self._settings)
-        except AddressRefused as error:
-            log.warning(
-                "agent address refused", method=method, task_id=task_id, request_id=request_id, reason=str(error)
-            )
-            raise AgentUnreachable("The agent's address is not one that the server calls.") from error
+        address = self._dial(url, method, task_id=task_id, request_id=request_id)
         sent = {
             **forward_headers(headers or {}),
             "accept": "application/x-ndjson, application/json" if method == "message/send" else "application/json",
@@ -235,6 +275,14 @@ class AgentClient:
     @asynccontextmanager
     async def _send(self, exchange: _Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
         """Sends the call; gives the response once its head is there and is a plain 2xx."""
+        async with self._open(exchange, read_timeout=read_timeout) as response:
+            if not 200 <= response.status < 300:
+                raise AgentRubbish(f"The agent answered with HTTP status {response.status}.")
+            yield response
+
+    @asynccontextmanager
+    async def _open(self, exchange: _Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+        """Sends what is to be sent; gives the response once its head is there, whatever its status but a redirect."""
         if self._calls[exchange.address] >= MAX_CALLS_PER_AGENT:
             raise AgentUnreachable("Too many calls to the agent are in progress. Try again when some have ended.")
         connect = self._settings.agent_connect_timeout
@@ -242,16 +290,14 @@ class AgentClient:
         self._calls[exchange.address] += 1
         try:
             async with self._pool.stream(
-                "POST",
-                exchange.address + "/api",
+                exchange.verb,
+                exchange.address + exchange.target,
                 headers=exchange.headers,
                 content=exchange.body,
                 extensions={"timeout": timeouts},
             ) as response:
                 if 300 <= response.status < 400:
                     raise AgentRubbish("The agent answered with a redirect, which is not followed.")
-                if not 200 <= response.status < 300:
-                    raise AgentRubbish(f"The agent answered with HTTP status {response.status}.")
                 if _header(response, b"content-encoding") not in ("", "identity"):
                     raise AgentRubbish("The agent answered in an encoding that was not asked for.")
                 yield response
