@@ -1,19 +1,18 @@
-"""`remit authz validate`, `why`, `explain-plan` and `schema`: the engine's own commands."""
+"""`remit authz validate`, `why` and `explain-plan`: the engine's own commands."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remit.cli.authz_schema import embedded, schema_commands
 from remit.cli.context import AsJson, DataDir, Session, administer, fail
 from remit.cli.output import print_json, print_line, print_table, show
 
 if TYPE_CHECKING:
-    from remit.authz.postgres import PostgresEngine
     from remit.authz.validate import FileResult
 
 engine_commands = typer.Typer(help="The engine: validation files, explanations, plans and the schema.")
-schema_commands = typer.Typer(help="The schema that holds in the database.")
 engine_commands.add_typer(schema_commands, name="schema")
 
 FAILED = 1
@@ -21,14 +20,6 @@ FAILED = 1
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE…", help="Validation files (YAML).", exists=True, dir_okay=False)
 ]
-
-
-def _embedded(session: Session) -> "PostgresEngine":
-    from remit.authz.postgres import PostgresEngine
-
-    if not isinstance(session.engine, PostgresEngine):
-        fail("only the embedded engine explains itself; use the tools of the engine that is configured")
-    return session.engine
 
 
 @engine_commands.command("validate")
@@ -123,7 +114,7 @@ def why(
         tenant_id = (await find_tenant(session.connection, tenant)).id if tenant else None
         asked = await find_resource(session.connection, tenant_id, resource)
         asker = await find_any_subject(session.connection, tenant_id, subject)
-        found = await explain(_embedded(session), session.connection, asker, permission, asked)
+        found = await explain(embedded(session), session.connection, asker, permission, asked)
         return found.allowed, render_json(found), render_text(found)
 
     allowed, value, text = administer(data_dir, work)
@@ -152,7 +143,7 @@ def explain_plan(
     async def work(session: Session) -> tuple[dict[str, object], str]:
         from remit.authz.plan import describe_plan
 
-        plan = describe_plan(_embedded(session), resource_type, name, subject_type)
+        plan = describe_plan(embedded(session), resource_type, name, subject_type)
         lines = [f"check: {plan.check}", "list: newest first, a merge of"]
         lines += [f"  {branch}" for branch in plan.branches] or ["  nothing: this kind of caller can never hold it"]
         if plan.whole_sets:
@@ -163,64 +154,6 @@ def explain_plan(
             "whole_sets": list(plan.whole_sets),
         }
         return value, "\n".join(lines)
-
-    value, text = administer(data_dir, work)
-    show(as_json, value, text)
-
-
-@schema_commands.command("show")
-def show_schema(data_dir: DataDir = None) -> None:
-    """Print the schema that holds.
-
-    Example:
-
-    $ remit authz schema show
-    """
-
-    async def work(session: Session) -> str:
-        return _embedded(session).schema.source
-
-    print_line(administer(data_dir, work).rstrip("\n"))
-
-
-@schema_commands.command("apply")
-def apply(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A schema in SpiceDB's language.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Apply it although routes ask for operations that it lacks.")
-    ] = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Replace the schema, in every running process within a second.
-
-    Refused while relationships exist that the new one would not allow, and when it lacks an operation that a route
-    asks for: servers would refuse such requests and report that they are not ready.
-
-    Example:
-
-    $ remit authz schema apply my-schema.zed
-    """
-    source = file.read_text("utf-8")
-
-    async def work(session: Session) -> tuple[dict[str, object], str]:
-        from remit.app import check_schema_answers
-        from remit.authz.errors import PermissionUnknown
-        from remit.authz.schema_change import apply_schema
-        from remit.identity.operator import operator_name
-
-        who = f"cli:{operator_name()}"
-        change = await apply_schema(session.connection, source, who, file.name, dry_run=dry_run)
-        if await session.engine.refresh(session.connection) and not force:
-            try:
-                check_schema_answers(session.engine)
-            except PermissionUnknown as error:
-                fail(f"{error} (--force applies it all the same; such requests are refused then)")
-        lines = list(change.lines) or ["Nothing changes in what the schema says."]
-        if change.version is not None:
-            lines.append(f"Applied as version {change.version}.")
-        return {"changes": list(change.lines), "version": change.version}, "\n".join(lines)
 
     value, text = administer(data_dir, work)
     show(as_json, value, text)
