@@ -14,6 +14,7 @@
     ├── Invalid                        422     -32602
     ├── limits.TooManyRequests         429     -32029
     ├── AgentTrouble                   502     -32603
+    ├── TooCostly                      503     -32603
     └── Unavailable                    503     -32603
         └── NotRegistered              503     -32603
 
@@ -189,6 +190,12 @@ class NotRegistered(Unavailable):
             "agent is called then; repeat the call by its name to try at once.",
             data={"task_id": task_id},
         )
+
+
+class TooCostly(RemitError):
+    """A list takes longer than a list may; the same request again would as well."""
+
+    status, problem, title = 503, "list-too-costly", "The list takes too long for one answer"
 
 
 class Refused(HTTPException):

@@ -7,6 +7,8 @@ from datetime import timedelta
 from uuid_utils import uuid7
 
 NIL_ID = "00000000-0000-0000-0000-000000000000"
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""Beyond every id: a list that starts before it starts with the newest row."""
 
 
 def new_id() -> str:

@@ -12,10 +12,13 @@ from authz.judge import TOO_SLOW, Judge
 from authz.oracle import Key, NoAnswer, Oracle
 from authz.tally import Answer, Tally
 
-from remit.authz.errors import DepthExceeded
+from remit.authz.errors import DepthExceeded, ListTooCostly
+from remit.authz.ids import encode_id
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.pages import Lister
 from remit.authz.postgres import PostgresEngine
 from remit.authz.schema import Relation, Schema, parse_schema
+from remit.db.params import Params
 
 DEEP = "too deep"
 SLOW = "too slow"
@@ -28,6 +31,9 @@ PAGE_SIZES = (1, 3, 50)
 EXPLAINED = 6
 LOOKUPS = 4
 PLANS = ("auto", "force_custom_plan", "force_generic_plan")
+# What a list is allowed: the most subjects of a merge, the most ids that are all read, the most rows of a scan. The
+# worlds are small, so the forms for callers of great reach come to run only if they are made to.
+LISTERS = ((64, 2000, 300), (0, 2000, 300), (0, 0, 1), (1, 1, 1))
 
 
 def _statement(question: Relationship) -> tuple[str, str, str]:
@@ -181,11 +187,13 @@ async def _compare_lookups(
 ) -> list[str]:
     wrong = []
     asked = list(dict.fromkeys((item.subject, item.relation, item.resource.type) for item in case.questions))
-    for subject, name, kind in asked[:: max(len(asked) // LOOKUPS, 1)]:
+    for number, (subject, name, kind) in enumerate(asked[:: max(len(asked) // LOOKUPS, 1)]):
         held, possible = known[subject]
         if held != possible:
             continue
         expected = {identifier for held_kind, identifier, member in held if (held_kind, member) == (kind, name)}
+        widest, few, scan = LISTERS[number % len(LISTERS)]
+        engine.lister = Lister(engine.compiler_for, widest=widest, few=few, scan=scan)
 
         def page(
             after: str | None, limit: int, subject: Subject = subject, name: str = name, kind: str = kind
@@ -200,6 +208,11 @@ async def _compare_lookups(
                 )
             if found != next(iter(lists.values())):
                 wrong.append(f"lookup {kind}#{name}@{subject}: pages of {size} come in another order")
+        rows = _read_rows(engine, connection, subject, name, kind, case)
+        newest = sorted((str(encode_id(kind, identifier)) for identifier in expected), reverse=True)
+        for size, shown in (await _page_through(connection, rows, tally, "list")).items():
+            if shown != newest:
+                wrong.append(f"list {kind}#{name}@{subject} pages of {size}: engine {shown}, oracle {newest}")
     return wrong
 
 
@@ -217,9 +230,9 @@ async def _page_through(
                     found += page
                     if len(page) < size or len(found) > LONGEST_LIST:
                         break
-        except (DepthExceeded, asyncpg.QueryCanceledError) as error:
+        except (DepthExceeded, ListTooCostly, asyncpg.QueryCanceledError) as error:
             tally.add(what, DEEP if isinstance(error, DepthExceeded) else SLOW)
-            if isinstance(error, asyncpg.QueryCanceledError):
+            if not isinstance(error, DepthExceeded):
                 break  # time is as short at every size
             continue
         tally.add(what, "complete")
@@ -253,6 +266,24 @@ async def _compare_subjects(
                 if (named and not holds) or (holds and not named and "*" not in found) or len(set(found)) < len(found):
                     wrong.append(f"subjects of {resource}#{name} pages of {size}: {found}, {subject} holds it: {holds}")
     return wrong
+
+
+def _read_rows(
+    engine: PostgresEngine, connection: asyncpg.Connection, subject: Subject, name: str, kind: str, case: Case
+) -> Callable[[str | None, int], Awaitable[list[str]]]:
+    """Pages of a list of rows, where every resource of the world has one."""
+    facts = (*case.relationships, *case.questions)
+    resources = {item.resource for item in facts} | {Resource(item.subject.type, item.subject.id) for item in facts}
+    ids = ",".join(str(encode_id(kind, resource.id)) for resource in resources if resource.type == kind)
+
+    async def read(after: str | None, limit: int) -> list[str]:
+        page = await engine.list_rows(
+            connection, subject, name, kind, table=f"(SELECT DISTINCT unnest('{{{ids}}}'::uuid[]) AS id)",
+            columns="t.id", where="TRUE", params=Params(), before=after, limit=limit,
+        )  # fmt: skip
+        return [str(row["id"]) for row in page.rows]
+
+    return read
 
 
 @asynccontextmanager

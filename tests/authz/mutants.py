@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from remit.authz import graph
 from remit.authz.compile import Compiler
 from remit.authz.graph import NEVER, Direct, Graph, Hop, Not, Same
-from remit.authz.lists import ListCompiler
+from remit.authz.lists import ListCompiler, Order
+from remit.authz.pages import Lister
 
 Original = Callable[..., Any]
 
@@ -47,7 +47,16 @@ def _walk_without_steps(original: Original) -> Original:
 
 
 def _gate_dropped_in_lists(_: Original) -> Original:
-    return lambda *arguments: arguments[-1].replace("@ROW@", arguments[-2])
+    return lambda *_: "TRUE"
+
+
+def _late_gate_alone(original: Original) -> Original:
+    async def run(*arguments: Any) -> tuple[list[Any], bool]:
+        found, wide = await original(*arguments)
+        # A page that comes out short looks like the end.
+        return [row for row in found if row["list_ok"]], wide
+
+    return run
 
 
 def _exclusion_dropped(original: Original) -> Original:
@@ -88,11 +97,7 @@ def _list_of_the_first_branch(original: Original) -> Original:
 
 
 def _page_without_cursor(original: Original) -> Original:
-    def merge(self: ListCompiler, node: object, leaves: list[Any], *rest: Any) -> str:
-        conditions, cursor, compare, *others = rest
-        return str(original(self, node, [replace(leaf) for leaf in leaves], conditions, cursor, compare + "=", *others))
-
-    return merge
+    return lambda self, id_sql: original(self, id_sql).replace(" <", " <=").replace(" >", " >=")
 
 
 MUTANTS: dict[str, tuple[object, str, Callable[[Original], Original]]] = {
@@ -102,9 +107,10 @@ MUTANTS: dict[str, tuple[object, str, Callable[[Original], Original]]] = {
     "an arrow skips sets": (Compiler, "rows_of", _arrow_only_to_plain_subjects),
     "a walk stops at once": (Compiler, "_levels", _walk_without_steps),
     "one relation of several": (Compiler, "relation_is", _one_relation_of_several),
-    "the gate is dropped in lists": (ListCompiler, "_also", _gate_dropped_in_lists),
+    "the gate is dropped in lists": (ListCompiler, "_late", _gate_dropped_in_lists),
+    "the late gate has no fallback": (Lister, "_run", _late_gate_alone),
     "lists read one branch": (ListCompiler, "branches", _list_of_the_first_branch),
-    "a page repeats its cursor": (ListCompiler, "_merge", _page_without_cursor),
+    "a page repeats its cursor": (Order, "after", _page_without_cursor),
     "an exclusion is dropped": (graph, "join_all", _exclusion_dropped),
     "& is read as +": (graph, "join_all", _intersection_as_union),
     "a set is not in itself": (Graph, "_formula_of", _set_not_in_itself),

@@ -58,13 +58,11 @@ class World:
     async def visible(
         self, who: Resource, limit: int = 50, before: str | None = None, where: str = "TRUE"
     ) -> list[str]:
-        params = Params()
-        before_sql = None if before is None else params.add(before, "uuid")
-        sql = self.engine.visible_sql(
-            params, subject(who), "read", "task",
-            table="tasks", columns="t.id::text", where=where, before_sql=before_sql, limit=limit,
+        page = await self.engine.list_rows(
+            self.connection, subject(who), "read", "task",
+            table="tasks", columns="t.id::text", where=where, params=Params(), before=before, limit=limit,
         )  # fmt: skip
-        return [row[0] for row in await self.connection.fetch(sql, *params.values)]
+        return [row[0] for row in page.rows]
 
 
 @pytest.fixture

@@ -102,10 +102,10 @@ async def list_api_keys(
     caller: CurrentCaller, response: Response, page: Annotated[Page, Depends(read_page)], agent: QueryAgent
 ) -> list[AgentAPIKey]:
     """The keys of an agent that the caller may read, newest first. `x-next-cursor` leads to the next page."""
-    rows = await list_keys(caller, agent, page)
-    if cursor := page.next_cursor([row["id"] for row in rows]):
-        response.headers["x-next-cursor"] = cursor
-    return [read_key(row) for row in rows]
+    listed = await list_keys(caller, agent, page)
+    if listed.next_cursor:
+        response.headers["x-next-cursor"] = listed.next_cursor
+    return [read_key(row) for row in listed.rows]
 
 
 @router.post("/agent_api_keys/webhook-trigger", openapi_extra=requires("agent", "update"))

@@ -11,7 +11,6 @@ embedded engine has them in the transaction of the row, which so makes it `activ
 after that commit, and a second one makes it active, or removes it where it could not be told.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -23,7 +22,7 @@ from remit.agents.service import AGENT
 from remit.audit import write_audit
 from remit.authz.delivery import Outcome
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, ResourceKind, absent, authorize, judge, label_of, list_visible, probe
+from remit.authz.guard import Caller, Listed, ResourceKind, absent, authorize, judge, label_of, list_visible, probe
 from remit.authz.model import Resource
 from remit.authz.registration import deregister, relationships_of_api_key
 from remit.db.params import Params
@@ -238,7 +237,7 @@ async def _authorize_named(
     return judge(caller, API_KEY, permission, verdict, label_of(name=name))
 
 
-async def list_keys(caller: Caller, agent: AgentRef, page: Page) -> Sequence[asyncpg.Record]:
+async def list_keys(caller: Caller, agent: AgentRef, page: Page) -> Listed:
     """The keys of an agent that the caller may read, newest first.
 
     Raises:

@@ -37,10 +37,10 @@ async def list_agents(
     """The agents that the caller may read, newest first. `x-next-cursor` leads to the next page."""
     params = Params()
     where = [filter_by_task(caller, params, task_id)] if task_id else []
-    rows = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
-    if cursor := page.next_cursor([row["id"] for row in rows]):
-        response.headers["x-next-cursor"] = cursor
-    return [read_agent(row) for row in rows]
+    listed = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
+    if listed.next_cursor:
+        response.headers["x-next-cursor"] = listed.next_cursor
+    return [read_agent(row) for row in listed.rows]
 
 
 @router.post("/agents/register", openapi_extra=unguarded("the agent's key, or the rules of enrolment, decide"))

@@ -9,7 +9,7 @@ from remit.authz.model import Subject
 from remit.authz.roles import Roles
 
 if TYPE_CHECKING:
-    from remit.authz.engine import Engine
+    from remit.authz.engine import Connection, Engine, RowPage
     from remit.authz.modes import ModeBook
     from remit.db.params import Params
     from remit.identity.principal import Principal
@@ -42,48 +42,51 @@ class Decider:
             answers.append(self.engine.check_sql(params, subject, permission, resource_type, id_sql))
         return f"({' AND '.join(answers)})" if len(answers) > 1 else answers[0]
 
-    def visible_sql(
+    async def list_rows(
         self,
-        params: Params,
+        connection: Connection,
         principal: Principal,
         resource_type: str,
         *,
         table: str,
         columns: str,
         where: str,
-        before_sql: str | None,
+        params: Params,
+        before: str | None,
         limit: int,
-    ) -> str:
-        """A whole SELECT: the newest rows of `table` that `principal` may read, by id, newest first.
+    ) -> RowPage:
+        """The newest rows of `table` that `principal` may read, by id, newest first, each with its id as `list_id`.
 
         `where` limits the rows to the principal's tenant. The other arguments and the errors are those of
-        `Engine.visible_sql`.
+        `Engine.list_rows`.
         """
         subject, by = Subject(principal.kind, principal.id), self._by(principal, resource_type)
         roles = Roles(self.engine)
         if by == "roles":
-            return roles.visible_sql(
-                params,
+            return await roles.list_rows(
+                connection,
                 subject,
                 principal.tenant_id,
                 resource_type,
                 table=table,
                 columns=columns,
                 where=where,
-                before_sql=before_sql,
+                params=params,
+                before=before,
                 limit=limit,
             )
         if by == "both":
             where += " AND " + roles.check_sql(params, subject, principal.tenant_id, "read", resource_type, "t.id")
-        return self.engine.visible_sql(
-            params,
+        return await self.engine.list_rows(
+            connection,
             subject,
             "read",
             resource_type,
             table=table,
             columns=columns,
             where=where,
-            before_sql=before_sql,
+            params=params,
+            before=before,
             limit=limit,
         )
 

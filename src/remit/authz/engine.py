@@ -1,6 +1,7 @@
 """The port: what Remit asks of an authorization engine. `postgres.py` is the embedded one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import asyncpg
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
 # A string, because asyncpg's classes take type arguments only for a type checker.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """A page of a list.
+
+    Attributes:
+        rows: in order, no more than asked for; fewer only when there are no more, or the time was up.
+        unfinished_after: when the time was up before the page was full: the id up to which all is settled.
+    """
+
+    rows: list[asyncpg.Record]
+    unfinished_after: str | None
 
 
 class Engine(Protocol):
@@ -43,9 +57,9 @@ class Engine(Protocol):
             SchemaError: the schema has no such type or permission.
         """
 
-    def visible_sql(
+    async def list_rows(
         self,
-        params: Params,
+        connection: Connection,
         subject: Subject,
         permission: str,
         resource_type: str,
@@ -53,21 +67,26 @@ class Engine(Protocol):
         table: str,
         columns: str,
         where: str,
-        before_sql: str | None,
+        params: Params,
+        before: str | None,
         limit: int,
-    ) -> str:
-        """A whole SELECT: the newest rows of `table` that `subject` may `permission`, by id, newest first.
+    ) -> RowPage:
+        """The newest rows of `table` that `subject` may `permission`, by id, newest first.
 
         Args:
-            params: the statement's parameters.
+            connection: where to ask.
             subject: who asks.
             permission: a permission of the type.
             resource_type: the type of the table's rows.
             table: the table, given the alias `t`; its id column is the resource id.
             columns: the select list over `t`.
             where: the noun's own conditions over `t` (SQL, `TRUE` for none).
-            before_sql: a placeholder for the id that the page starts after, None for the first page.
+            params: the parameters of `where`.
+            before: the id that the page starts after, None for the first page.
             limit: most rows.
+
+        Raises:
+            ListTooCostly: nothing was settled in time.
         """
 
     async def refresh(self, connection: Connection) -> bool:

@@ -7,6 +7,7 @@ AuthzError
 ├── RelationshipError    a relationship, an id or a subject that the schema or the rules for ids do not allow
 ├── PreconditionFailed   a write whose precondition does not hold; nothing was written
 ├── PermissionUnknown    a question about a type or permission that the schema does not have
+├── ListTooCostly        a list of which nothing was settled within its time
 ├── DepthExceeded        more nesting than the limit: the answer is unknown, so it is not an allow
 └── ZedtokenError        a token of another database, or of a state that this one has not reached
 """
@@ -90,6 +91,17 @@ class DepthExceeded(AuthzError):
     """The graph is nested deeper than the limit, so that there is no answer. Flatten the groups or folders."""
 
 
+class ListTooCostly(AuthzError):
+    """Nothing of a list was settled in time: it has no short answer, since that would look like its end.
+
+    Args:
+        seconds: how long a list may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the list takes longer than {seconds:g} s; ask for less of it, by a filter or a smaller page")
+
+
 class ZedtokenError(AuthzError):
     """A zedtoken does not belong to this database's history, for example after a restore."""
 
@@ -98,7 +110,7 @@ class ZedtokenError(AuthzError):
 def translate_database_errors() -> Iterator[None]:
     """Turn the error that a compiled check raises at the depth limit into `DepthExceeded`.
 
-    Wrap statements that contain `check_sql` or `visible_sql`.
+    Wrap statements that contain `check_sql`.
     """
     try:
         yield

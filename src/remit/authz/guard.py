@@ -17,14 +17,15 @@ from remit.audit import AuditEntry, AuditTrail
 from remit.authz.decide import Decider
 from remit.authz.delivery import Deliverer, Outcome, Result
 from remit.authz.engine import Engine
-from remit.authz.errors import translate_database_errors
+from remit.authz.errors import ListTooCostly, translate_database_errors
 from remit.authz.model import Resource, Subject
 from remit.authz.once import begin_once
 from remit.db.params import Params
 from remit.db.pool import Connection, Database
-from remit.errors import Forbidden, NotFound
+from remit.errors import Forbidden, NotFound, TooCostly
 from remit.identity.authenticate import authenticate
 from remit.identity.principal import Principal
+from remit.ids import LAST_ID
 from remit.paging import Page
 from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
 
@@ -312,6 +313,19 @@ def deny_tenant(caller: Caller, permission: str) -> Forbidden:
     return Forbidden(f"Your role in the tenant does not include `{permission}`. A tenant admin can give it to you.")
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of what a caller may read.
+
+    Attributes:
+        rows: the page, with `list_id` beside the columns asked for.
+        next_cursor: where the next page starts, None when this one is the last.
+    """
+
+    rows: Sequence[asyncpg.Record]
+    next_cursor: str | None
+
+
 async def list_visible(
     caller: Caller,
     kind: ResourceKind,
@@ -320,8 +334,11 @@ async def list_visible(
     columns: str,
     where: Sequence[str],
     params: Params,
-) -> list[asyncpg.Record]:
-    """The page of rows that the caller may read, newest first: one statement.
+) -> Listed:
+    """The page of rows that the caller may read, newest first: one statement, for most callers.
+
+    A list that takes too long is never shown short to somebody who counts pages, since a short page means its end; who
+    follows cursors gets what was found in time, and the cursor to go on with.
 
     Args:
         caller: who asks.
@@ -330,23 +347,33 @@ async def list_visible(
         columns: select list over the alias `t`; must include `t.id`.
         where: the noun's conditions over `t`, whose values are in `params`.
         params: the statement's parameters.
+
+    Raises:
+        TooCostly: it takes too long, and the caller follows no cursor.
     """
-    tenant = params.add(caller.principal.tenant_id, "uuid")
-    statement = caller.decider.visible_sql(
-        params,
-        caller.principal,
-        kind.type,
-        table=kind.table,
-        columns=columns,
-        where=" AND ".join([f"t.tenant_id = {tenant}", kind.alive, *where]),
-        before_sql=params.add(page.before, "uuid") if page.before else None,
-        limit=page.rows_needed,
-    )
-    with translate_database_errors():
-        async with caller.database.connection() as connection:
-            rows = await connection.fetch(statement, *params.values)
+    own = f"t.tenant_id = {params.add(caller.principal.tenant_id, 'uuid')}"
+    async with caller.database.connection() as connection:
+        try:
+            found = await caller.decider.list_rows(
+                connection,
+                caller.principal,
+                kind.type,
+                table=kind.table,
+                columns=columns,
+                where=" AND ".join([own, kind.alive, *where]),
+                params=params,
+                before=page.before,
+                limit=page.rows_needed,
+            )
+        except ListTooCostly as error:
+            raise TooCostly(str(error)) from error
     caller.note(kind.type, "read", "listed")
-    return list(rows)[page.skip :]
+    rows = found.rows[page.skip :]
+    if found.unfinished_after is None:
+        return Listed(rows, page.next_cursor([row["list_id"] for row in rows]))
+    if page.before is None:
+        raise TooCostly(f"The list takes too long for one answer. Get it in parts: begin with `cursor={LAST_ID}`.")
+    return Listed(rows, found.unfinished_after)
 
 
 def observe_checks(caller: Caller) -> None:

@@ -2,274 +2,216 @@
 
 The permission is split into branches of the form "objects whose relation R points at S". The pairs (S, R), the
 frontier, follow from the caller alone: his groups, the agents he owns, the tenants he administers. One LATERAL reads
-each branch in id order from the index and stops at the page's size; merging the branches gives the page at a cost that
-does not depend on how much the caller may see. What else the permission asks (the gate) is asked within the branch,
-before its limit, so that no page is short.
+each branch in id order from the index and stops at the page's size; merging the branches gives the newest ids at a cost
+that does not depend on how much the caller may see. What else the permission asks (the gate), and the rows' own
+conditions, are asked late: of the merged ids alone. Where some fail and the page would come out short, the one who runs
+the statement goes on below the last id with a longer window (`pages.py`); nothing is left out, since every branch that
+was cut lies below that id.
+
+There are four sources of ids, for callers of different kinds:
+
+- merge: as above, for a frontier of at most `WIDEST` subjects. Whoever has more is told by the column `wide`.
+- few: all ids of the frontier, found with one index scan for many subjects; wide when there are more than `FEW`.
+- heads: the newest id of each branch first, then the branches that reach into the window.
+- scan: the rows of the table themselves, each asked with a check.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
-from remit.authz.compile import CALLER, Compiler, depth_error
-from remit.authz.errors import DEPTH_LIMIT
-from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.compile import CALLER, Compiler
+from remit.authz.graph import Call, Direct, Hop, Node, Same, Term
+from remit.authz.reach import WIDEST, CallerSets
+
+CURSOR: Final = "@CURSOR@"
+WINDOW: Final = "@WINDOW@"
+NARROW: Final = "@NARROW@"
+FEW: Final = 2000
+
+
+class Form(StrEnum):
+    """Where a list's ids come from."""
+
+    MERGE = "merge"
+    FEW = "few"
+    HEADS = "heads"
+    SCAN = "scan"
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """Objects that one kind of relationship leads to, and what else must hold on each of them."""
+class Order:
+    """In which order ids come, and from where on.
 
-    leaf: Same | Direct | Hop | Call
-    conditions: tuple[Term, ...]
+    Attributes:
+        cursor: whether the page starts after an id.
+        ascending: newest first otherwise.
+    """
 
+    cursor: bool
+    ascending: bool = False
 
-def split_branches(term: Term, type_name: str) -> list[Branch]:
-    """Cover a formula by branches: every object on which it holds is found by at least one of them."""
-    match term:
-        case Same() | Direct() | Hop() | Call():
-            return [Branch(term, ())]
-        case Every(relation, targets, expiring):
-            return [
-                Branch(Hop((relation,), kind, subject_relations, True, target, expiring), (term,))
-                for kind, subject_relations, target in targets
-            ]
-        case Any(parts):
-            return [branch for part in parts for branch in split_branches(part, type_name)]
-        case All(parts):
-            positive = [part for part in parts if not isinstance(part, Not)]
-            if not positive:
-                return []
-            lead = min(positive, key=_breadth)
-            rest = tuple(part for part in parts if part is not lead)
-            return [Branch(branch.leaf, (*branch.conditions, *rest)) for branch in split_branches(lead, type_name)]
-        case Not():
-            raise AssertionError("an exclusion is never the first part of a formula")
+    @property
+    def direction(self) -> str:
+        """For `ORDER BY`."""
+        return "ASC" if self.ascending else "DESC"
+
+    def after(self, id_sql: str) -> str:
+        """The condition that an id comes after the cursor, with `AND` before it."""
+        return f" AND {id_sql} {'>' if self.ascending else '<'} {CURSOR}" if self.cursor else ""
 
 
-def _breadth(term: Term) -> int:
-    """How many objects a part may lead to, roughly: a part with direct grants is narrower than one of arrows alone."""
-    match term:
-        case Same():
-            return 0
-        case Direct(everyone=everyone):
-            return 2 if everyone else 1
-        case Hop(any_subject_relation=arrow):
-            return 3 if arrow else 1
-        case Any(parts):
-            return min((_breadth(part) for part in parts), default=0)
-        case All(parts):
-            return min((_breadth(part) for part in parts if not isinstance(part, Not)), default=0)
-    return 4
+@dataclass(frozen=True, slots=True)
+class Source:
+    """SQL for the newest ids on which a permission may hold.
+
+    Attributes:
+        with_sql: the `WITH …` in front of the statement, or nothing.
+        wide_sql: a boolean: the caller has too much for this form, and no id is given.
+        ids_sql: a SELECT of `id`, at most `WINDOW` of them after `CURSOR`, in order; `NARROW` is a condition to put in.
+        late_sql: what must hold on an id, with `@ID@` for it, and `p` for the row of `ids_sql`.
+    """
+
+    with_sql: str
+    wide_sql: str
+    ids_sql: str
+    late_sql: str
 
 
-class ListCompiler:
-    """Writes list SQL for one kind of caller, on top of the checks of a `Compiler`."""
+_Leaf = tuple[Direct | Hop, int]
+"""What a branch follows, and the number of its conditions."""
 
-    def __init__(self, compiler: Compiler) -> None:
-        self._compiler = compiler
-        self._graph = compiler.graph
-        self._codes = compiler.codes
-        self._reach: dict[Node, str] = {}
-        self._with: list[str] = []
 
-    def page(
-        self, node: Node, *, cursor_sql: str | None, limit_sql: str, ascending: bool = False, row_filter: str = ""
-    ) -> str:
-        """A SELECT of one column `id`: the first ids, in order, on which the caller holds `node`.
+class ListCompiler(CallerSets):
+    """Writes the source of ids of one statement.
 
-        Args:
-            node: the permission.
-            cursor_sql: an expression for the id that the page starts after, None for the first page.
-            limit_sql: an expression for the number of ids.
-            ascending: order; newest first otherwise.
-            row_filter: a further condition, with `@ROW@` where the id goes.
-        """
-        self._reach.clear()
-        self._with.clear()
-        compare, direction = (">", "ASC") if ascending else ("<", "DESC")
+    Args:
+        compiler: of checks.
+        widest: as for `CallerSets`.
+        few: the most ids that are all read.
+    """
+
+    def __init__(self, compiler: Compiler, widest: int | None = WIDEST, few: int = FEW) -> None:
+        super().__init__(compiler, widest)
+        self._limit_of_few = few
+
+    def source(self, form: Form, node: Node, order: Order) -> Source:
+        """The ids of one form (not of a scan, which needs a table)."""
         groups: dict[tuple[Term, ...], list[Same | Direct | Hop]] = {}
         for branch in self.branches(node):
-            leaf = branch.leaf
-            assert not isinstance(leaf, Call)
-            groups.setdefault(branch.conditions, []).append(leaf)
-        selects = []
-        for conditions, leaves in groups.items():
-            relationship_leaves = [leaf for leaf in leaves if not isinstance(leaf, Same)]
-            if len(relationship_leaves) < len(leaves):
-                extra = f" AND {CALLER} {compare} {cursor_sql}" if cursor_sql else ""
-                selects.append(
-                    f"SELECT {CALLER} AS id WHERE TRUE{extra}{self._also(node, conditions, CALLER, row_filter)}"
-                )
-            if relationship_leaves:
-                selects.append(
-                    self._merge(
-                        node, relationship_leaves, conditions, cursor_sql, compare, direction, limit_sql, row_filter
-                    )
-                )
-        if not selects:
+            assert not isinstance(branch.leaf, Call)
+            groups.setdefault(branch.conditions, []).append(branch.leaf)
+        if not groups:
             # Nobody of this kind can hold it; the statement still names its parameters.
-            cursor = f" AND NULL::uuid {compare} {cursor_sql}" if cursor_sql else ""
-            nothing = self._also(node, (), "NULL::uuid", row_filter)
-            return f"SELECT NULL::uuid AS id WHERE FALSE{cursor}{nothing} LIMIT {limit_sql}"
-        prefix = f"WITH {', '.join(self._with)} " if self._with else ""
-        union = " UNION ALL ".join(f"({select})" for select in selects)
-        return f"{prefix}SELECT DISTINCT m.id FROM ({union}) m ORDER BY m.id {direction} LIMIT {limit_sql}"
+            return Source("", "FALSE", f"SELECT {CALLER} AS id WHERE FALSE{order.after(CALLER)} LIMIT {WINDOW}", "TRUE")
+        leaves = [(leaf, number) for number, leaves in enumerate(groups.values()) for leaf in leaves]
+        found = self._arms(form, node, leaves, order)
+        late = self._late(node, list(groups))
+        grouped = len(groups) > 1
+        columns = "m.id, array_agg(DISTINCT m.g) AS gs" if grouped else "DISTINCT m.id"
+        ids = (
+            f"SELECT {columns} FROM ({found}) m WHERE {NARROW}"
+            f"{' GROUP BY m.id' if grouped else ''} ORDER BY m.id {order.direction} LIMIT {WINDOW}"
+        )
+        return Source(self.with_sql, self.wide_sql, ids, late)
 
-    def branches(self, node: Node) -> list[Branch]:
-        """The branches of a node, with calls into recursive permissions of the same object written out as well."""
-        found = []
-        waiting = split_branches(self._graph.expand(node), node.type)
-        seen: set[tuple[Node, tuple[Term, ...]]] = set()
-        while waiting:
-            branch = waiting.pop(0)
-            if isinstance(branch.leaf, Call):
-                key = (branch.leaf.node, branch.conditions)
-                if key not in seen:
-                    seen.add(key)
-                    waiting += [
-                        Branch(inner.leaf, (*inner.conditions, *branch.conditions))
-                        for inner in split_branches(self._graph.expand(branch.leaf.node), node.type)
-                    ]
-            elif branch not in found:
-                found.append(branch)
-        return found
+    def _late(self, node: Node, groups: list[tuple[Term, ...]]) -> str:
+        """What the merged ids are asked, by the conditions of the branches that found them."""
+        asked = [
+            " AND ".join(self.condition(node.type, condition, "@ID@") for condition in conditions) or "TRUE"
+            for conditions in groups
+        ]
+        if len(asked) == 1:
+            return asked[0]
+        return "(" + " OR ".join(f"({number} = ANY (p.gs) AND {sql})" for number, sql in enumerate(asked)) + ")"
 
-    def _also(self, node: Node, conditions: tuple[Term, ...], id_sql: str, row_filter: str) -> str:
-        asked = "".join(f" AND {self._condition(node.type, condition, id_sql)}" for condition in conditions)
-        return row_filter.replace("@ROW@", id_sql) + asked
+    def _arms(self, form: Form, node: Node, leaves: list[tuple[Same | Direct | Hop, int]], order: Order) -> str:
+        """SELECTs of (id, number of the conditions), joined by UNION ALL."""
+        arms = []
+        for leaf, number in leaves:
+            if isinstance(leaf, Same):
+                arms.append(f"SELECT {CALLER} AS id, {number} AS g WHERE TRUE{order.after(CALLER)}")
+        related = [(leaf, number) for leaf, number in leaves if not isinstance(leaf, Same)]
+        if related:
+            write = {Form.MERGE: self._merge, Form.FEW: self._few, Form.HEADS: self._heads}[form]
+            arms.append(write(node, related, order))
+        return " UNION ALL ".join(arms)
 
-    def _condition(self, type_name: str, term: Term, id_sql: str) -> str:
-        """What else is asked of a row. What an arrow leads to is found once, as a set, and not row by row."""
-        match term:
-            case Hop(target=target) if not self._graph.component(target):
-                alias = self._compiler.name("rg")
-                rows = self._compiler.rows_of(alias, type_name, term, id_sql)
-                # IS TRUE keeps the planner from making a join of it, built anew for each row.
-                held = f"({alias}.subject_id IN (SELECT id FROM {self._reach_of(target)})) IS TRUE"
-                return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
-            case Not(part):
-                return f"NOT {self._condition(type_name, part, id_sql)}"
-            case Any(parts) if parts:
-                return "(" + " OR ".join(self._condition(type_name, part, id_sql) for part in parts) + ")"
-            case All(parts):
-                return "(" + " AND ".join(self._condition(type_name, part, id_sql) for part in parts) + ")"
-        return f"({self._compiler.term(type_name, term, id_sql)})"
-
-    def _merge(
-        self,
-        node: Node,
-        leaves: list[Direct | Hop],
-        conditions: tuple[Term, ...],
-        cursor_sql: str | None,
-        compare: str,
-        direction: str,
-        limit_sql: str,
-        row_filter: str,
-    ) -> str:
-        frontier = self._compiler.name("frontier")
-        rows = " UNION ".join(self._frontier_rows(leaf) for leaf in leaves)
-        self._with.append(f"{frontier}(st, sid, sr, rel) AS MATERIALIZED ({rows})")
-        alias = self._compiler.name("rb")
-        cursor = f" AND {alias}.resource_id {compare} {cursor_sql}" if cursor_sql else ""
-        expiring = any(leaf.expiring for leaf in leaves)
+    def _merge(self, node: Node, leaves: list[_Leaf], order: Order) -> str:
+        frontier = self._frontier(leaves)
         return (
-            f"SELECT b.id FROM {frontier} f CROSS JOIN LATERAL ("
-            f"SELECT {alias}.resource_id AS id FROM relationships {alias}"
-            f" WHERE {alias}.subject_type = f.st AND {alias}.subject_id = f.sid AND {alias}.subject_relation = f.sr"
-            f" AND {alias}.resource_type = {self._codes.types[node.type]} AND {alias}.relation = f.rel{cursor}"
-            f"{self._compiler.alive(alias, expiring)}{self._also(node, conditions, f'{alias}.resource_id', row_filter)}"
-            f" ORDER BY {alias}.resource_id {direction} LIMIT {limit_sql}) b"
+            f"SELECT b.id, f.g FROM {frontier} f CROSS JOIN LATERAL ("
+            f"{self._branch(node, leaves, order)}) b WHERE {NARROW}"
         )
 
-    def _frontier_rows(self, leaf: Direct | Hop) -> str:
-        relations = ",".join(str(self._codes.relations[relation]) for relation in leaf.relations)
-        relation_rows = f"unnest('{{{relations}}}'::smallint[]) q(rel)"
+    def _branch(self, node: Node, leaves: list[_Leaf], order: Order) -> str:
+        """The newest ids of the branch `f`."""
+        alias = self._compiler.name("rb")
+        expiring = any(leaf.expiring for leaf, _ in leaves)
+        return (
+            f"SELECT {alias}.resource_id AS id FROM relationships {alias}"
+            f" WHERE {alias}.subject_type = f.st AND {alias}.subject_id = f.sid AND {alias}.subject_relation = f.sr"
+            f" AND {alias}.resource_type = {self._codes.types[node.type]} AND {alias}.relation = f.rel"
+            f"{order.after(f'{alias}.resource_id')}{self._compiler.alive(alias, expiring)}"
+            f" ORDER BY {alias}.resource_id {order.direction} LIMIT {WINDOW}"
+        )
+
+    def _heads(self, node: Node, leaves: list[_Leaf], order: Order) -> str:
+        """The branches whose newest id is among the newest distinct ones; the others lie below the window."""
+        frontier = self._frontier(leaves)
+        heads = self._compiler.name("heads")
+        branch = self._branch(node, leaves, order)
+        self._with.append(
+            f"{heads} AS MATERIALIZED (SELECT f.*, dense_rank() OVER (ORDER BY h.id {order.direction}) AS place"
+            f" FROM {frontier} f CROSS JOIN LATERAL ({branch.replace(f'LIMIT {WINDOW}', 'LIMIT 1')}) h)"
+        )
+        return f"SELECT b.id, f.g FROM {heads} f CROSS JOIN LATERAL ({branch}) b WHERE f.place <= {WINDOW}"
+
+    def _few(self, node: Node, leaves: list[_Leaf], order: Order) -> str:
+        compiler, arms = self._compiler, []
+        for leaf, number in leaves:
+            alias = compiler.name("rb")
+            arms.append(
+                f"SELECT {alias}.resource_id AS id, {number} AS g FROM relationships {alias}"
+                f" WHERE {self.subject_is(alias, leaf)}"
+                f" AND {alias}.resource_type = {self._codes.types[node.type]}"
+                f" AND {compiler.relation_is(f'{alias}.relation', leaf.relations)}"
+                f"{order.after(f'{alias}.resource_id')}{compiler.alive(alias, leaf.expiring)}"
+            )
+        few = compiler.name("few")
+        limit = f"LIMIT {self._limit_of_few + 1}"
+        self._with.append(f"{few} AS MATERIALIZED (SELECT a.id, a.g FROM ({' UNION ALL '.join(arms)}) a {limit})")
+        self._wide.append(f"(SELECT count(*) > {self._limit_of_few} FROM {few})")
+        return f"SELECT {few}.id, {few}.g FROM {few}"
+
+    def _frontier(self, leaves: list[_Leaf]) -> str:
+        """A WITH query of (st, sid, sr, rel, g): which subjects in which relation, under which conditions."""
+        name = self._compiler.name("frontier")
+        rows = " UNION ALL ".join(self._frontier_rows(leaf, number) for leaf, number in leaves)
+        limit = "" if self._widest is None else f" LIMIT {self._widest + 1}"
+        columns = "(st, sid, sr, rel, g)"
+        self._with.append(f"{name}{columns} AS MATERIALIZED (SELECT DISTINCT * FROM ({rows}{limit}) r{columns})")
+        if self._widest is not None:
+            self._wide.append(f"(SELECT count(*) > {self._widest} FROM {name})")
+        return name
+
+    def _frontier_rows(self, leaf: Direct | Hop, number: int) -> str:
+        relations = [self._codes.relations[relation] for relation in leaf.relations]
+        relation, source = f"{relations[0]}::smallint", ""
+        if len(relations) > 1:
+            relation, source = "q.rel", f"unnest('{{{','.join(map(str, relations))}}}'::smallint[]) q(rel)"
         if isinstance(leaf, Direct):
             subject_type, subject_id, subject_relation = self._compiler.caller_subject(leaf.everyone)
             subject = f"{subject_type}::smallint, {subject_id}, {subject_relation}::smallint"
-            return f"SELECT {subject}, q.rel FROM {relation_rows}"
-        codes = ",".join(str(self._codes.relation(name)) for name in leaf.subject_relations)
+            return f"SELECT {subject}, {relation}, {number}{f' FROM {source}' if source else ''}"
+        codes = [self._codes.relation(name) for name in leaf.subject_relations]
+        held_as, further = f"{codes[0]}::smallint", ""
+        if len(codes) > 1:
+            further = f" CROSS JOIN unnest('{{{','.join(map(str, codes))}}}'::smallint[]) p(sr)"
+            held_as = "p.sr"
         return (
-            f"SELECT {self._codes.types[leaf.subject_type]}::smallint, h.id, p.sr, q.rel"
-            f" FROM {self._reach_of(leaf.target)} h CROSS JOIN unnest('{{{codes}}}'::smallint[]) p(sr)"
-            f" CROSS JOIN {relation_rows}"
-        )
-
-    def _reach_of(self, node: Node) -> str:
-        """The name of a WITH query with the ids of all objects on which the caller holds a node."""
-        if node not in self._reach:
-            component = self._graph.component(node)
-            if component:
-                self._write_recursive_reach(sorted(component))
-            else:
-                arms = [self._reach_arm(node, branch, None) for branch in self.branches(node)]
-                name = self._reach[node] = self._compiler.name("reach")
-                body = " UNION ".join(arms) if arms else "SELECT NULL::uuid WHERE FALSE"
-                self._with.append(f"{name}(id) AS MATERIALIZED ({body})")
-        return self._reach[node]
-
-    def _write_recursive_reach(self, nodes: list[Node]) -> None:
-        """The walk up from the caller through nodes that are recursive together, level by level."""
-        walk = self._compiler.name("up")
-        first, following = [], []
-        for index, node in enumerate(nodes):
-            starts, steps = [], []
-            for branch in self.branches(node):
-                inside = isinstance(branch.leaf, Hop) and branch.leaf.target in nodes
-                if inside:
-                    assert isinstance(branch.leaf, Hop)
-                    steps.append(self._reach_arm(node, branch, f"unnest({walk}.f{nodes.index(branch.leaf.target)})"))
-                else:
-                    starts.append(self._reach_arm(node, branch, None))
-            first.append(f"ARRAY({' UNION '.join(starts)})" if starts else "'{}'::uuid[]")
-            seen = f"SELECT unnest({walk}.s{index})"
-            following.append(
-                f"ARRAY(({' UNION '.join(steps)}) EXCEPT {seen}) AS f{index}"
-                if steps
-                else f"'{{}}'::uuid[] AS f{index}"
-            )
-        count = range(len(nodes))
-        columns = ", ".join(f"f{index}, s{index}" for index in count)
-        initial = ", ".join(f"b.a{index}, b.a{index}" for index in count)
-        starts_sql = ", ".join(f"{sql} AS a{index}" for index, sql in enumerate(first))
-        grown = ", ".join(f"y.f{index}, {walk}.s{index} || y.f{index}" for index in count)
-        fresh = " + ".join(f"cardinality(y.f{index})" for index in count)
-        self._with.append(
-            f"{walk}(n, {columns}) AS (WITH RECURSIVE {walk}(n, {columns}) AS (SELECT 0, {initial}"
-            f" FROM (SELECT {starts_sql} OFFSET 0) b UNION ALL SELECT {walk}.n + 1, {grown} FROM {walk}"
-            f" CROSS JOIN LATERAL (SELECT {', '.join(following)} OFFSET 0) y"
-            f" WHERE {walk}.n <= {DEPTH_LIMIT} AND {fresh} > 0)"
-            f" SELECT * FROM {walk}"
-            f" WHERE CASE WHEN {walk}.n > {DEPTH_LIMIT} THEN {depth_error(f'{walk}.n')} ELSE TRUE END)"
-        )
-        for index, node in enumerate(nodes):
-            name = self._reach[node] = self._compiler.name("reach")
-            self._with.append(f"{name}(id) AS MATERIALIZED (SELECT DISTINCT unnest({walk}.f{index}) FROM {walk})")
-
-    def _reach_arm(self, node: Node, branch: Branch, sources_sql: str | None) -> str:
-        """A SELECT of the objects that a branch leads to; `sources_sql` replaces what its hop starts from."""
-        leaf, compiler = branch.leaf, self._compiler
-        assert not isinstance(leaf, Call)
-        if isinstance(leaf, Same):
-            return f"SELECT {CALLER} WHERE TRUE{self._also(node, branch.conditions, CALLER, '')}"
-        alias = compiler.name("rr")
-        rows = (
-            f"FROM relationships {alias} WHERE {alias}.resource_type = {self._codes.types[node.type]}"
-            f" AND {compiler.relation_is(f'{alias}.relation', leaf.relations)}{compiler.alive(alias, leaf.expiring)}"
-        )
-        also = self._also(node, branch.conditions, f"{alias}.resource_id", "")
-        if isinstance(leaf, Direct):
-            subject_type, subject_id, subject_relation = compiler.caller_subject(leaf.everyone)
-            return (
-                f"SELECT {alias}.resource_id {rows} AND {alias}.subject_type = {subject_type}"
-                f" AND {alias}.subject_id = {subject_id} AND {alias}.subject_relation = {subject_relation}{also}"
-            )
-        source = compiler.name("h")
-        codes = ",".join(str(self._codes.relation(name)) for name in leaf.subject_relations)
-        return (
-            f"SELECT {alias}.resource_id FROM {sources_sql or self._reach_of(leaf.target)} {source}(id)"
-            f" CROSS JOIN LATERAL (SELECT {alias}.resource_id {rows} AND {alias}.subject_type ="
-            f" {self._codes.types[leaf.subject_type]} AND {alias}.subject_id = {source}.id"
-            f" AND {alias}.subject_relation = ANY ('{{{codes}}}'::smallint[]){also} OFFSET 0) {alias}"
+            f"SELECT {self._codes.types[leaf.subject_type]}::smallint, h.id, {held_as}, {relation}, {number}"
+            f" FROM unnest({self.reach_of(leaf.target)}) h(id){further}{f' CROSS JOIN {source}' if source else ''}"
         )

@@ -10,7 +10,8 @@ from remit.authz.errors import translate_database_errors
 from remit.authz.graph import Node
 from remit.authz.ids import EVERYONE, encode_id
 from remit.authz.model import Resource, Subject
-from remit.authz.questions import Questions, fill
+from remit.authz.pages import Listing
+from remit.authz.questions import Questions
 from remit.db.params import Params
 
 
@@ -36,30 +37,21 @@ class Lookups(Questions):
             resource_type: its type.
             after: the last id of the page before, None for the first.
             limit: most ids; fewer come only when there are no more.
+
+        Raises:
+            ListTooCostly: the caller's sets alone took too long to find.
         """
-        params = Params()
         caller = self._encode_caller(subject)
-        cursor = None if after is None else encode_id(resource_type, after)
-        key = ("lookup", resource_type, permission, subject.type, subject.relation, after is not None)
-        text = self._texts.get(key)
-        if text is None:
-            text = self._texts[key] = self._lists(subject.type, subject.relation).page(
-                Node(resource_type, permission),
-                cursor_sql="@CURSOR@" if after is not None else None,
-                limit_sql="@LIMIT@",
-                ascending=True,
-            )
-        values: dict[str, tuple[object, str]] = {CALLER: (caller, "uuid"), "@LIMIT@": (limit, "int")}
-        page = fill(text, params, {**values, "@CURSOR@": (cursor, "uuid")}, {})
-        type_code = params.add(self._loaded.codes.types[resource_type], "smallint")
         # The caller can be a resource itself, and its id need not be part of any relationship.
-        own = f"CASE WHEN page.id = {params.add(caller, 'uuid')} THEN {params.add(subject.id, 'text')} END"
-        sql = (
-            f"SELECT coalesce(i.text, {own}, page.id::text) FROM ({page}) page"
-            f" LEFT JOIN authz_ids i ON i.type = {type_code} AND i.id = page.id ORDER BY page.id"
-        )
-        with translate_database_errors():
-            return [row[0] for row in await connection.fetch(sql, *params.values)]
+        columns = "coalesce(i.text, CASE WHEN p.id = $1::uuid THEN $2::text END, p.id::text) AS id"
+        listing = Listing(
+            Node(resource_type, permission), subject.type, subject.relation, columns,
+            joins=f" LEFT JOIN authz_ids i ON i.type = {self._type_code(resource_type)} AND i.id = p.id",
+            ascending=True,
+        )  # fmt: skip
+        cursor = None if after is None else encode_id(resource_type, after)
+        page = await self.lister.fetch(connection, listing, [caller, subject.id], caller, after=cursor, limit=limit)
+        return [row["id"] for row in page.rows]
 
     async def lookup_subjects(
         self,

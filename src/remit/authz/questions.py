@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from remit.authz.bulk import write_bulk
 from remit.authz.compile import CALLER, OBJECT, Codes, Compiler
-from remit.authz.engine import Connection
+from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
 from remit.authz.graph import Graph, Node
 from remit.authz.ids import EVERYONE, encode_id
-from remit.authz.lists import ListCompiler
 from remit.authz.model import Resource, Subject
+from remit.authz.pages import Lister, Listing
 from remit.authz.schema import Schema
 from remit.authz.schema_check import suggest
 from remit.authz.schema_store import LoadedSchema
@@ -37,6 +38,7 @@ class Questions:
         self._current = loaded
         self._unusable: str | None = None
         self._graphs: dict[tuple[str, str | None], Graph] = {}
+        self.lister = Lister(self.compiler_for)
         self._texts: dict[tuple[object, ...], str] = {}
 
     @property
@@ -71,9 +73,9 @@ class Questions:
         text = self._check_text(Node(resource_type, permission), subject.type, subject.relation)
         return fill(text, params, {CALLER: (caller, "uuid")}, {OBJECT: id_sql})
 
-    def visible_sql(
+    async def list_rows(
         self,
-        params: Params,
+        connection: Connection,
         subject: Subject,
         permission: str,
         resource_type: str,
@@ -81,31 +83,21 @@ class Questions:
         table: str,
         columns: str,
         where: str,
-        before_sql: str | None,
+        params: Params,
+        before: str | None,
         limit: int,
-    ) -> str:
-        """A whole SELECT: the newest rows of `table` that `subject` may `permission`, by id, newest first.
+    ) -> RowPage:
+        """The newest rows of `table` that `subject` may `permission`, by id, newest first (see `pages.Lister`).
 
         Raises:
             PermissionUnknown: the schema has no such type or permission.
             RelationshipError: the subject's id breaks the rules, or is `*`.
+            ListTooCostly: nothing was settled in time.
         """
         caller = self._encode_caller(subject)
-        key = ("page", resource_type, permission, subject.type, subject.relation, table, before_sql is not None)
-        text = self._texts.get(key)
-        if text is None:
-            row_filter = f" AND EXISTS (SELECT 1 FROM {table} t WHERE t.id = @ROW@ AND (@WHERE@) OFFSET 0)"
-            cursor = "@CURSOR@" if before_sql is not None else None
-            text = self._texts[key] = self._lists(subject.type, subject.relation).page(
-                Node(resource_type, permission), cursor_sql=cursor, limit_sql="@LIMIT@", row_filter=row_filter
-            )
-        page = fill(
-            text,
-            params,
-            {CALLER: (caller, "uuid"), "@LIMIT@": (limit, "int")},
-            {"@CURSOR@": before_sql or "", "@WHERE@": where},
-        )
-        return f"SELECT {columns} FROM ({page}) page JOIN {table} t ON t.id = page.id ORDER BY t.id DESC"
+        node = Node(resource_type, permission)
+        listing = Listing(node, subject.type, subject.relation, columns, table, where)
+        return await self.lister.fetch(connection, listing, params.values, caller, after=before, limit=limit)
 
     async def check(self, connection: Connection, subject: Subject, permission: str, resource: Resource) -> bool:
         """May `subject` do `permission` to `resource`?
@@ -114,11 +106,14 @@ class Questions:
             PermissionUnknown: the schema has no such type or permission.
             DepthExceeded: the graph is nested too deep to answer.
         """
-        params = Params()
-        id_sql = params.add(encode_id(resource.type, resource.id), "uuid")
-        expression = self.check_sql(params, subject, permission, resource.type, id_sql)
+        values = (encode_id(resource.type, resource.id), self._encode_caller(subject))
+        key = ("ask", resource.type, permission, subject.type, subject.relation)
+        text = self._texts.get(key)
+        if text is None:
+            asked = self._check_text(Node(resource.type, permission), subject.type, subject.relation)
+            text = self._texts[key] = f"SELECT {_name_both(asked)}"
         with translate_database_errors():
-            return bool(await connection.fetchval(f"SELECT {expression}", *params.values))
+            return bool(await connection.fetchval(text, *values))
 
     async def check_many(
         self, connection: Connection, subject: Subject, permission: str, resources: Sequence[Resource]
@@ -130,16 +125,22 @@ class Questions:
         """
         if not resources:
             return []
-        types = {resource.type for resource in resources}
-        if len(types) > 1:
+        kind = resources[0].type
+        if any(resource.type != kind for resource in resources):
+            types = {resource.type for resource in resources}
             raise RelationshipError(f"one type at a time, not {', '.join(sorted(types))}")
-        params = Params()
-        ids = [encode_id(resource.type, resource.id) for resource in resources]
-        ids_sql = params.add(ids, "uuid[]")
-        expression = self.check_sql(params, subject, permission, resources[0].type, "q.id")
-        sql = f"SELECT {expression} FROM unnest({ids_sql}) WITH ORDINALITY q(id, place) ORDER BY q.place"
+        values = ([encode_id(kind, resource.id) for resource in resources], self._encode_caller(subject))
+        key = ("bulk", kind, permission, subject.type, subject.relation)
+        text = self._texts.get(key)
+        if text is None:
+            compiler = self.compiler_for(subject.type, subject.relation)
+            sets, source, answer = write_bulk(compiler, Node(kind, permission), "q.id", self.lister.widest)
+            text = self._texts[key] = _name_both(
+                f"{sets} SELECT {answer} FROM unnest($1::uuid[]) WITH ORDINALITY q(id, place) CROSS JOIN {source}",
+                " ORDER BY q.place",
+            )
         with translate_database_errors():
-            return [bool(row[0]) for row in await connection.fetch(sql, *params.values)]
+            return [row[0] for row in await connection.fetch(text, *values)]
 
     def _type_code(self, name: str) -> int:
         if self.schema.get(name) is None:
@@ -175,8 +176,11 @@ class Questions:
             self._texts[key] = text
         return text
 
-    def _lists(self, subject_type: str, subject_relation: str | None) -> ListCompiler:
-        return ListCompiler(self.compiler_for(subject_type, subject_relation))
+
+def _name_both(text: str, order: str = "") -> str:
+    """The object and the caller of a compiled text as the parameters 1 and 2, both of which it names."""
+    unused = "" if CALLER in text else " WHERE $2::uuid IS NOT NULL"
+    return f"{text}{unused}{order}".replace(OBJECT, "$1::uuid").replace(CALLER, "$2::uuid")
 
 
 def fill(text: str, params: Params, values: dict[str, tuple[object, str]], parts: dict[str, str]) -> str:

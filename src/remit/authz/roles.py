@@ -15,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
+from remit.authz.engine import RowPage
+from remit.authz.errors import translate_database_errors
+
 if TYPE_CHECKING:
-    from remit.authz.engine import Engine
+    from remit.authz.engine import Connection, Engine
     from remit.authz.model import Subject
     from remit.db.params import Params
 
@@ -85,9 +88,9 @@ class Roles:
         tenant = params.add(tenant_id, "uuid")
         return f"EXISTS (SELECT 1 FROM {table} r WHERE r.id = {id_sql} AND r.tenant_id = {tenant} AND {holds} OFFSET 0)"
 
-    def visible_sql(
+    async def list_rows(
         self,
-        params: Params,
+        connection: Connection,
         subject: Subject,
         tenant_id: str,
         resource_type: str,
@@ -95,19 +98,22 @@ class Roles:
         table: str,
         columns: str,
         where: str,
-        before_sql: str | None,
+        params: Params,
+        before: str | None,
         limit: int,
-    ) -> str:
-        """A whole SELECT: the newest rows of `table` that `subject` may read, by id, newest first.
+    ) -> RowPage:
+        """The newest rows of `table` that `subject` may read, by id, newest first.
 
-        The arguments are those of `Engine.visible_sql`; `where` limits the rows to the tenant.
+        The arguments are those of `Engine.list_rows`; `where` limits the rows to the tenant.
         """
         holds = self._on_row(params, subject, tenant_id, "read", resource_type, row="t")
-        cursor = f" AND t.id < {before_sql}" if before_sql is not None else ""
-        return (
-            f"SELECT {columns} FROM {table} t WHERE ({where}) AND {holds}{cursor}"
+        cursor = f" AND t.id < {params.add(before, 'uuid')}" if before is not None else ""
+        statement = (
+            f"SELECT {columns}, t.id AS list_id FROM {table} t WHERE ({where}) AND {holds}{cursor}"
             f" ORDER BY t.id DESC LIMIT {params.add(limit, 'int')}"
         )
+        with translate_database_errors():
+            return RowPage(list(await connection.fetch(statement, *params.values)), None)
 
     def _on_tenant(self, params: Params, subject: Subject, tenant_id: str, permission: str) -> str:
         if subject.type == "agent":

@@ -66,22 +66,21 @@ async def search(asker: Asker, type: str, operation: str) -> list[str]:
         params = Params()
         own = params.add(f"{asker.account_id}/", "text")
         try:
-            statement = asker.provider.engine.visible_sql(
-                params,
+            page = await asker.provider.engine.list_rows(
+                asker.connection,
                 asker.subject,
                 operation,
                 type,
                 table=ids,
                 columns="t.id, t.text",
                 where=f"starts_with(t.text, {own})",
-                before_sql=params.add(before, "uuid") if before else None,
+                params=params,
+                before=before,
                 limit=_PAGE,
             )
         except PermissionUnknown:
             return []
-        with translate_database_errors():
-            rows = await asker.connection.fetch(statement, *params.values)
-        found += [selector for row in rows if (selector := to_selector(asker.account_id, row["text"])) is not None]
-        if len(rows) < _PAGE:
+        found += [selector for row in page.rows if (selector := to_selector(asker.account_id, row["text"])) is not None]
+        if page.unfinished_after is None and len(page.rows) < _PAGE:
             return found
-        before = rows[-1]["id"]
+        before = page.unfinished_after or page.rows[-1]["id"]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 from fastapi import Response
 
-from remit.authz.errors import translate_database_errors
-from remit.authz.guard import Caller
+from remit.authz.guard import Caller, list_visible
 from remit.db.params import Params
 from remit.paging import Page, refuse_cursor
 from remit.tasks.service import TASK
@@ -50,7 +49,7 @@ async def list_of_task(
 async def list_of_visible_tasks(
     caller: Caller, response: Response, page: Page, table: ChildTable, agent_id: str | None
 ) -> Sequence[asyncpg.Record]:
-    """The rows that belong to tasks which the caller may read, newest task first: one statement.
+    """The rows that belong to tasks which the caller may read, newest task first: their ids, then their rows.
 
     Args:
         caller: who asks.
@@ -60,27 +59,15 @@ async def list_of_visible_tasks(
         agent_id: only of this agent.
     """
     params = Params()
-    tenant = params.add(caller.principal.tenant_id, "uuid")
-    of_agent = f" AND t.agent_id = {params.add(agent_id, 'uuid')}" if agent_id else ""
-    visible = caller.decider.visible_sql(
-        params,
-        caller.principal,
-        TASK.type,
-        table=TASK.table,
-        columns="t.id",
-        where=f"t.tenant_id = {tenant} AND {TASK.alive}{of_agent} "
-        f"AND EXISTS (SELECT 1 FROM {table.name} c WHERE c.task_id = t.id)",
-        before_sql=params.add(page.before, "uuid") if page.before else None,
-        limit=page.rows_needed,
-    )
-    statement = (
-        f"SELECT {table.columns} FROM ({visible}) v JOIN {table.name} c ON c.task_id = v.id "
-        f"ORDER BY v.id DESC OFFSET {params.add(page.skip, 'int')}"
-    )
-    with translate_database_errors():
-        async with caller.database.connection() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(statement, *params.values)
-    caller.note(TASK.type, "read", "listed")
-    if cursor := page.next_cursor([row["task_id"] for row in rows]):
-        response.headers["x-next-cursor"] = cursor
+    where = [f"EXISTS (SELECT 1 FROM {table.name} c WHERE c.task_id = t.id)"]
+    if agent_id:
+        where.append(f"t.agent_id = {params.add(agent_id, 'uuid')}")
+    tasks = await list_visible(caller, TASK, page, columns="t.id", where=where, params=params)
+    if tasks.next_cursor:
+        response.headers["x-next-cursor"] = tasks.next_cursor
+    async with caller.database.connection() as connection:
+        rows: list[asyncpg.Record] = await connection.fetch(
+            f"SELECT {table.columns} FROM {table.name} c WHERE c.task_id = ANY ($1) ORDER BY c.task_id DESC, c.id DESC",
+            [row["id"] for row in tasks.rows],
+        )
     return rows

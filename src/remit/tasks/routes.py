@@ -158,10 +158,10 @@ async def list_tasks(
         creator_user_id,
         creator_service_account_id,
     )
-    rows = await list_visible(caller, TASK, page, columns=COLUMNS, where=where, params=params)
-    if cursor := page.next_cursor([row["id"] for row in rows]):
-        response.headers["x-next-cursor"] = cursor
-    tasks = [TaskSummary.model_validate(dict(row)) for row in rows]
+    listed = await list_visible(caller, TASK, page, columns=COLUMNS, where=where, params=params)
+    if listed.next_cursor:
+        response.headers["x-next-cursor"] = listed.next_cursor
+    tasks = [TaskSummary.model_validate(dict(row)) for row in listed.rows]
     if relationships:
         agents = await _read_agents(caller, {task.agent_id for task in tasks})
         for task in tasks:
@@ -174,8 +174,8 @@ async def _read_agents(caller: CurrentCaller, ids: set[str]) -> dict[str, Agent]
     params = Params()
     where = [f"t.id = ANY({params.add(sorted(ids), 'uuid[]')})"]
     page = Page(limit=max(len(ids), 1), before=None, skip=0)
-    rows = await list_visible(caller, AGENT, page, columns=AGENT_COLUMNS, where=where, params=params)
-    return {row["id"]: read_agent(row) for row in rows}
+    listed = await list_visible(caller, AGENT, page, columns=AGENT_COLUMNS, where=where, params=params)
+    return {row["id"]: read_agent(row) for row in listed.rows}
 
 
 async def _get_detail(

@@ -1,0 +1,26 @@
+"""The check of many resources for one caller: his sets are found once, and each resource is held against them."""
+
+from typing import Final
+
+from remit.authz.compile import Compiler
+from remit.authz.graph import Node
+from remit.authz.reach import CallerSets
+
+LARGEST_SET: Final = 2000
+
+
+def write_bulk(compiler: Compiler, node: Node, id_sql: str, widest: int) -> tuple[str, str, str]:
+    """The parts of a statement: its WITH, a FROM item `s`, and the answer for one id.
+
+    Callers with many groups are asked as a single check asks: from the resource.
+
+    Args:
+        compiler: for the kind of caller.
+        node: the permission.
+        id_sql: the id.
+        widest: the most groups of a caller whose sets are found.
+    """
+    sets = CallerSets(compiler, widest, LARGEST_SET)
+    held = sets.condition(node.type, compiler.graph.expand(node), id_sql)
+    answer = f"CASE WHEN s.wide THEN {compiler.check(node, id_sql)} ELSE {held} END"
+    return sets.with_sql, f"(SELECT {sets.wide_sql} AS wide OFFSET 0) s", answer
