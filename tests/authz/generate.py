@@ -38,7 +38,7 @@ TYPES = ("user", "grp", "folder", "doc")
 IDS = ("one", "0199b0a2-7c00-7000-8000-000000000002")
 RELATIONS = ("rel_a", "rel_b", "rel_c")
 PERMISSIONS = ("per_a", "per_b", "per_c")
-CIRCLING = 0.35
+CIRCLING = 0.2
 QUESTIONS = 16
 
 
