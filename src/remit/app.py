@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt
+from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt, why
 from remit.agent_api_keys import routes as agent_api_keys
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
@@ -61,6 +61,7 @@ ROUTERS = (
     checkpoints.router,
     archive.router,
     agent_api_keys.router,
+    why.router,
     unbuilt.router,
 )
 

@@ -1,18 +1,11 @@
 """Explanations for people and programs: as sentences and a tree, as JSON, and redacted for the caller himself."""
 
+from collections.abc import Mapping
+
 from remit.authz.explain import Branch, Explanation
+from remit.authz.model import Relationship, Resource, Subject
 
-
-def redact(explanation: Explanation) -> dict[str, object]:
-    """What the caller himself may be told: names of relations and permissions, never who else stands where."""
-    missing = [f"{fact.resource.type}#{fact.relation}" for fact in explanation.missing]
-    return {
-        "allowed": explanation.allowed,
-        "permission": explanation.permission,
-        "resource": str(explanation.resource),
-        "through": sorted({f"{fact.resource.type}#{fact.relation}" for fact in explanation.path}),
-        "missing": missing,
-    }
+Names = Mapping[str, str]
 
 
 def render_json(explanation: Explanation) -> dict[str, object]:
@@ -33,23 +26,66 @@ def render_json(explanation: Explanation) -> dict[str, object]:
     }
 
 
-def render_text(explanation: Explanation) -> str:
-    """The explanation as sentences and a tree."""
-    may = "may" if explanation.allowed else "may not"
-    lines = [f"{explanation.subject} {may} {explanation.permission} {explanation.resource}."]
-    if explanation.path:
-        lines += ["Because of:", *(f"  {fact}" for fact in explanation.path)]
-    if explanation.missing:
-        lines += ["It would be allowed with:", *(f"  {fact}" for fact in explanation.missing)]
-    if explanation.granters:
-        lines.append(f"Who could grant that: {', '.join(map(str, explanation.granters))}")
-    if not explanation.allowed and not explanation.missing:
-        lines.append("No relationship to this subject alone would allow it.")
+def say(fact: Relationship, names: Names) -> str:
+    """A relationship in words: `user alice is owner of task report`.
 
-    def draw(node: Branch, indent: str) -> None:
-        lines.append(f"{indent}{'yes' if node.holds else 'no '}  {node.text}")
-        for part in node.parts:
-            draw(part, indent + "  ")
+    Args:
+        fact: the relationship.
+        names: what people call things, by id; an id without a name is shown itself.
+    """
+    return f"{_name(fact.subject, names)} is {_word(fact.relation)} of {_name(fact.resource, names)}"
 
-    draw(explanation.tree, "")
+
+def render_text(explanation: Explanation, names: Names, *, redacted: bool = False) -> str:
+    """The explanation as sentences and a tree.
+
+    Args:
+        explanation: the explanation.
+        names: what people call things, by id.
+        redacted: name relations of the subject itself alone, never who else stands where.
+    """
+    subject, resource = _name(explanation.subject, names), _name(explanation.resource, names)
+    verdict = f"{subject} {'may' if explanation.allowed else 'may not'} {_word(explanation.permission)} {resource}"
+    if explanation.allowed:
+        facts = [f"  {line}" for line in _lines(explanation.path, names, redacted)]
+        lines = [f"{verdict}, because:", *facts] if facts else [f"{verdict}."]
+    elif explanation.missing:
+        lines = [f"{verdict}. It would be allowed if:"]
+        lines += [f"  {line}" for line in _lines(explanation.missing, names, redacted)]
+    else:
+        lines = [f"{verdict}, and no relationship to {subject} alone would allow it."]
+    if redacted:
+        return "\n".join(lines)
+    if explanation.missing and explanation.granters:
+        lines.append(f"Who could grant that: {', '.join(_name(granter, names) for granter in explanation.granters)}.")
+
+    def draw(node: Branch, stem: str, branch: str, below: str) -> None:
+        lines.append(f"{stem}{branch}{'yes' if node.holds else 'no '}  {node.text}")
+        for number, part in enumerate(node.parts, 1):
+            last = number == len(node.parts)
+            draw(part, stem + below, "└─ " if last else "├─ ", "   " if last else "│  ")
+
+    lines += ["", "Part by part:"]
+    draw(explanation.tree, "  ", "", "")
     return "\n".join(lines)
+
+
+def _lines(facts: tuple[Relationship, ...], names: Names, redacted: bool) -> list[str]:
+    if redacted:
+        return list(dict.fromkeys(f"a relationship {_word(fact.relation)} of a {fact.resource.type}" for fact in facts))
+    said = [say(fact, names) for fact in facts]
+    width = max((len(line) for line in said), default=0)
+    return [f"{line:<{width}}   {fact}" for line, fact in zip(said, facts, strict=True)]
+
+
+def _name(side: Subject | Resource, names: Names) -> str:
+    kind = side.type.replace("_", " ")
+    if side.id == "*":
+        return f"every {kind}"
+    text = f"{kind} {names.get(side.id, side.id)}"
+    relation = side.relation if isinstance(side, Subject) else None
+    return f"every {_word(relation)} of {text}" if relation else text
+
+
+def _word(name: str) -> str:
+    return name.replace("_", " ")

@@ -110,12 +110,13 @@ def why(
         from remit.authz.explain_text import render_json, render_text
         from remit.cli.names import find_any_subject, find_resource
         from remit.identity.tenants import find_tenant
+        from remit.why import find_names
 
         tenant_id = (await find_tenant(session.connection, tenant)).id if tenant else None
         asked = await find_resource(session.connection, tenant_id, resource)
         asker = await find_any_subject(session.connection, tenant_id, subject)
         found = await explain(embedded(session), session.connection, asker, permission, asked)
-        return found.allowed, render_json(found), render_text(found)
+        return found.allowed, render_json(found), render_text(found, await find_names(session.connection, found))
 
     allowed, value, text = administer(data_dir, work)
     show(as_json, value, text)
