@@ -1,6 +1,6 @@
 """Operations of the contract that are not built: after authentication each answers 404 `not-implemented`.
 
-The table is what the documentation prints. It may only shrink: what is built leaves it.
+The table is what `docs/not-built.md` prints (`python -m remit.unbuilt`). It may only shrink: what is built leaves it.
 """
 
 from typing import NoReturn
@@ -77,3 +77,20 @@ def _add_operation(method: str, path: str, subject: str) -> None:
 for _subject, _operations in UNBUILT.items():
     for _method, _path in _operations:
         _add_operation(_method, _path, _subject)
+
+
+def describe_unbuilt() -> str:
+    """The page of the documentation, as Markdown."""
+    head = (
+        "# Operations that are not built\n\nOperations of the contract that this server does not have. After "
+        "authentication each answers 404 with the type\n`urn:remit:problem:not-implemented`. Written from "
+        "`src/remit/unbuilt.py` by `scripts/write-configuration`.\n\n| what | operation |\n| --- | --- |\n"
+    )
+    rows = [
+        f"| {subject} | `{method} {path}` |\n" for subject, operations in UNBUILT.items() for method, path in operations
+    ]
+    return head + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(describe_unbuilt(), end="")  # noqa: T201 - printing is this module's purpose

@@ -11,7 +11,7 @@ from typing import Any
 from support.graph import AgentParty, Party, Seeder, text
 
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.registration import relationships_of_task
+from remit.authz.registration import relationships_of_api_key, relationships_of_task
 from remit.identity.api_keys import insert_key
 from remit.ids import new_id
 
@@ -88,6 +88,24 @@ ASKS: dict[str, Ask] = {
     "GET /agents/name/{agent_name}": Ask("/agents/name/{agent_name}", on="agent"),
     "DELETE /agents/{agent_id}": Ask("/agents/{agent}", on="agent"),
     "DELETE /agents/name/{agent_name}": Ask("/agents/name/{agent_name}", on="agent"),
+    "GET /agents/{agent_id}/access": Ask("/agents/{agent}/access", on="agent"),
+    "PUT /agents/{agent_id}/access": Ask("/agents/{agent}/access", lambda _: _ACCESS, on="agent"),
+    "DELETE /agents/{agent_id}/access": Ask("/agents/{agent}/access?subject_type=user&subject_id=viewer", on="agent"),
+    "POST /agent_api_keys": Ask(
+        "/agent_api_keys", lambda ids: {"agent_id": ids["agent"], "name": "another"}, on="agent"
+    ),
+    "POST /agent_api_keys/webhook-trigger": Ask(
+        "/agent_api_keys/webhook-trigger",
+        lambda ids: {"agent_name": ids["agent_name"], "name": "acme/repository", "forward_path": "hook"},
+        on="agent",
+    ),
+    "GET /agent_api_keys": Ask("/agent_api_keys?agent_id={agent}", on="agent"),
+    "GET /agent_api_keys/{id}": Ask("/agent_api_keys/{key}", on="agent"),
+    "DELETE /agent_api_keys/{id}": Ask("/agent_api_keys/{key}", on="agent"),
+    "GET /agent_api_keys/name/{name:path}": Ask("/agent_api_keys/name/{key_name}?agent_id={agent}", on="agent"),
+    "DELETE /agent_api_keys/name/{api_key_name:path}": Ask(
+        "/agent_api_keys/name/{key_name}?agent_id={agent}", on="agent"
+    ),
     "POST /agents/register": Ask(
         "/agents/register",
         lambda ids: {"name": ids["agent_name"], "acp_url": "http://127.0.0.1:9", "acp_type": "async"},
@@ -257,8 +275,10 @@ class MatrixWorld:
             if tenant is self.home and state == "present":
                 self._relationships += self._roles(Resource("agent", agent.id))
         kinds = ("task", "message", "state", "event", "tracker", "span")
-        ids = {kind: new_id() for kind in kinds} | {"mark": mark, "name": f"task-{new_id()}"}
-        ids |= {"agent": agent.id, "agent_name": agent.name}
+        ids = {kind: new_id() for kind in (*kinds, "key")} | {"mark": mark, "name": f"task-{new_id()}"}
+        ids |= {"agent": agent.id, "agent_name": agent.name, "key_name": f"key-{ids['key']}"}
+        if ask.on == "agent" and state in ("present", "other"):
+            self._add_key(ids, tenant, agent)
         if ask.on == "agent" and state == "absent":
             ids |= {"agent": new_id(), "agent_name": f"absent-{new_id()}"}
         if state != "absent":
@@ -276,8 +296,9 @@ class MatrixWorld:
             self._relationships += self._roles(Resource("task", task))
         else:
             self._relationships += relationships_of_task(task, tenant.id, agent.id, None)
-        self._add("tasks (id, tenant_id, agent_id, name, status, cleaned_at, params, task_metadata, creator_user_id)",
-                  task, tenant.id, agent.id, ids["name"], row["status"], row["cleaned_at"], mark, mark, owner)  # fmt: skip
+        into = "tasks (id, tenant_id, agent_id, name, status, cleaned_at, params, task_metadata, creator_user_id)"
+        name, status, cleaned_at = ids["name"], row["status"], row["cleaned_at"]
+        self._add(into, task, tenant.id, agent.id, name, status, cleaned_at, mark, mark, owner)
         children: dict[str, tuple[str, tuple[Any, ...]]] = {
             "message": ("messages (id, tenant_id, task_id, content, created_at, updated_at)",
                         (text(ids["mark"]), NOW - timedelta(days=1), NOW - timedelta(days=1))),
@@ -292,6 +313,14 @@ class MatrixWorld:
                 self._add(columns, ids[kind], tenant.id, task, *values)
         self._add("checkpoints (tenant_id, task_id, checkpoint_ns, checkpoint_id, checkpoint, metadata)",
                   tenant.id, task, "", "1", {"channel_versions": {}}, mark)  # fmt: skip
+
+    def _add_key(self, ids: Ids, tenant: Tenant, agent: AgentParty) -> None:
+        key = Resource("api_key", ids["key"])
+        self._relationships += relationships_of_api_key(key.id, tenant.id, agent.id, agent.subject)
+        if tenant is self.home:
+            self._relationships += self._roles(key)
+        columns = "agent_api_keys (id, tenant_id, agent_id, name, api_key_type, status, secret_hash)"
+        self._add(columns, key.id, tenant.id, agent.id, ids["key_name"], "external", "active", key.id.encode())
 
     def _add(self, into: str, *values: Any) -> None:
         self._rows.setdefault(into, []).append(values)

@@ -63,17 +63,19 @@ def wait_until_answering(url: str, process: subprocess.Popen[Any], seconds: floa
 
 
 @contextmanager
-def run_remit(data_dir: Path, *, log: Path | None = None, **settings: str) -> Iterator[ServerProcess]:
+def run_remit(data_dir: Path | None, *, log: Path | None = None, **settings: str) -> Iterator[ServerProcess]:
     """`remit serve` on a data directory, until the end of the block.
 
     Args:
-        data_dir: of the embedded PostgreSQL.
+        data_dir: of the embedded PostgreSQL, None for a database that the settings name.
         log: a file for what it prints.
         settings: variables of the environment, with their prefix.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = clean_environment(REMIT_DATA_DIR=str(data_dir), **settings)
+    environment = clean_environment(**settings)
+    if data_dir is not None:
+        environment["REMIT_DATA_DIR"] = str(data_dir)
     output = log.open("ab") if log else subprocess.DEVNULL
     process = subprocess.Popen(
         [sys.executable, "-m", "remit", "serve", "--port", str(port)],
