@@ -144,6 +144,10 @@ class FakeAgent:
         self._handlers.add(task)
         try:
             call = await _read_call(reader, writer)
+            if call is None:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                await writer.drain()
+                return
             self.calls.append(call)
             self._arrived.put_nowait(call)
             await self.handle(call)
@@ -159,8 +163,11 @@ async def by_hand(call: AgentCall) -> None:
     await call.ended.wait()
 
 
-async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AgentCall:
-    _, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
+async def _read_call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AgentCall | None:
+    """A call of the server's own; None for a request to another path, which was forwarded."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if " /api " not in first:
+        return None
     body = json.loads(await reader.readexactly(int(headers["content-length"])))
     return AgentCall(body["method"], body["params"], headers, body["id"], reader, writer)

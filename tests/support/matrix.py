@@ -106,6 +106,10 @@ ASKS: dict[str, Ask] = {
     "DELETE /agent_api_keys/name/{api_key_name:path}": Ask(
         "/agent_api_keys/name/{key_name}?agent_id={agent}", on="agent"
     ),
+    "GET /agents/forward/name/{agent_name}/{path:path}": Ask("/agents/forward/name/{agent_name}/hook", on="agent"),
+    "POST /agents/forward/name/{agent_name}/{path:path}": Ask(
+        "/agents/forward/name/{agent_name}/hook", lambda _: {}, on="agent"
+    ),
     "POST /agents/register": Ask(
         "/agents/register",
         lambda ids: {"name": ids["agent_name"], "acp_url": "http://127.0.0.1:9", "acp_type": "async"},
