@@ -1,0 +1,139 @@
+"""`remit authz outbox`: what an engine elsewhere has not been told yet."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from remit.cli.context import AsJson, DataDir, Session, administer, fail
+from remit.cli.output import print_json, print_table, show, show_time
+
+if TYPE_CHECKING:
+    from remit.authz.model import Resource
+    from remit.authz.outbox import Pending
+
+outbox_commands = typer.Typer(help="What SpiceDB or an auth provider has not been told yet.")
+
+ByHand = Annotated[str, typer.Argument(metavar="RESOURCE", help="As the list shows it: task:ID.")]
+
+
+@outbox_commands.command("list")
+def list_outbox(
+    dead: Annotated[bool, typer.Option("--dead", help="Only what was given up.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List resources whose changes wait for delivery: what takes something away first, then the oldest.
+
+    Example:
+
+    $ remit authz outbox list
+    """
+    from remit.authz.outbox import list_pending
+
+    async def read(session: Session) -> list["Pending"]:
+        return await list_pending(session.connection)
+
+    pending = [one for one in administer(data_dir, read) if one.dead_at is not None or not dead]
+    if as_json:
+        print_json([_as_json(one) for one in pending])
+    elif not pending:
+        show(False, None, "nothing waits")
+    else:
+        print_table(
+            ["tenant", "resource", "changes", "takes away", "since", "tries", "state"],
+            [
+                [
+                    one.tenant or "",
+                    str(one.resource),
+                    str(one.entries),
+                    "yes" if one.revocation else "",
+                    show_time(one.since),
+                    str(one.attempts),
+                    _state(one),
+                ]
+                for one in pending
+            ],
+        )
+
+
+@outbox_commands.command("retry")
+def retry(
+    resource: Annotated[str | None, typer.Argument(metavar="[RESOURCE]", help="One resource, as task:ID.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Everything that waits or was given up.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Have the worker try again at once, also what was given up.
+
+    Example:
+
+    $ remit authz outbox retry --all
+    """
+    from remit.authz.outbox import revive
+
+    if (resource is None) != every:
+        fail("name one resource, or say --all")
+
+    async def work(session: Session) -> int:
+        return await revive(session.connection, _parse(resource) if resource else None)
+
+    count = administer(data_dir, work)
+    show(as_json, {"revived": count}, f"the worker tries again; {count} given-up changes are among it")
+
+
+@outbox_commands.command("discard")
+def discard_dead(resource: ByHand, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Forget the given-up changes of a resource. Its next change delivers everything that is missing then.
+
+    Example:
+
+    $ remit authz outbox discard task:0198a3c4-1111-7000-8000-000000000001
+    """
+    from remit.audit import AuditEntry, write_audit
+    from remit.authz.outbox import discard
+    from remit.identity.operator import operator_name
+
+    async def work(session: Session) -> int:
+        named = _parse(resource)
+        count = await discard(session.connection, named)
+        if not count:
+            fail(f"nothing of {named} was given up; `remit authz outbox list --dead` shows what was")
+        entry = AuditEntry(
+            tenant_id=None,
+            actor_type="operator",
+            actor_id=None,
+            action="outbox.discard",
+            outcome="done",
+            resource_type=named.type,
+            resource_id=named.id,
+            request_id=None,
+            detail={"entries": count, "operator": operator_name()},
+        )
+        await write_audit(session.connection, entry)
+        return count
+
+    count = administer(data_dir, work)
+    show(as_json, {"discarded": count}, f"{count} changes of {resource} are forgotten")
+
+
+def _parse(text: str) -> "Resource":
+    from uuid import UUID
+
+    from remit.authz.model import Resource
+
+    type, _, id = text.partition(":")
+    try:
+        return Resource(type, str(UUID(id)))
+    except ValueError:
+        fail(f"{text!r} is not a resource as the list shows it, such as task:0198a3c4-1111-7000-8000-000000000001")
+
+
+def _state(pending: "Pending") -> str:
+    if pending.dead_at is not None:
+        return f"given up: {pending.last_error}"
+    return f"waits: {pending.last_error}" if pending.last_error else "waits"
+
+
+def _as_json(pending: "Pending") -> dict[str, Any]:
+    return {**dataclasses.asdict(pending), "resource": str(pending.resource)}
