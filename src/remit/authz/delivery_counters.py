@@ -39,7 +39,8 @@ _NAMES = {"api_key": "agent_api_keys"}
 MEASURE_SECONDS = 5
 _MEASURE = """
 SELECT kind, count(*) FILTER (WHERE dead_at IS NULL) AS pending, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-       coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0)::float8 AS age
+       coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0)::float8
+         AS age
   FROM outbox CROSS JOIN LATERAL (VALUES ('any'), (CASE WHEN revocation > 0 THEN 'revocation' END)) k (kind)
  WHERE kind IS NOT NULL GROUP BY kind
 """

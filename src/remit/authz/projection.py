@@ -14,11 +14,13 @@ MOST_UPDATES = 900
 
 _KEY = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation"
 
+# Versions grow by chance amounts: after a restore of this database the same number is not given twice.
 _LEASE = """
-INSERT INTO projections AS p (resource_type, resource_id, leased_until)
-VALUES ($1, $2, now() + $3::interval)
+INSERT INTO projections AS p (resource_type, resource_id, fence, leased_until)
+VALUES ($1, $2, greatest(1, $4::bigint) + floor(random() * 1000000)::bigint, now() + $3::interval)
 ON CONFLICT (resource_type, resource_id) DO UPDATE
-   SET fence = p.fence + 1, leased_until = now() + $3::interval
+   SET fence = greatest(p.fence, $4::bigint) + 1 + floor(random() * 1000000)::bigint,
+       leased_until = now() + $3::interval
  WHERE p.leased_until IS NULL OR p.leased_until < now()
 RETURNING fence, delivered_version, now() AS began
 """
@@ -87,16 +89,17 @@ class Difference:
         return not self.touch and not self.delete
 
 
-async def take_lease(connection: Connection, resource: Resource, length: timedelta) -> Lease | None:
+async def take_lease(connection: Connection, resource: Resource, length: timedelta, beyond: int = 0) -> Lease | None:
     """Become the one who delivers to a resource's projection; None while another one is.
 
     Args:
         connection: with or without a transaction; what is taken must be committed before anything is sent.
         resource: the resource, whose id is a UUID.
         length: longer than the delivery can take. Who holds a lease longer than that meets its successor's version.
+        beyond: a version that the engine elsewhere has, which the lease's must exceed.
     """
     stored = str(encode_id(resource.type, resource.id))
-    row = await connection.fetchrow(_LEASE, resource.type, stored, length)
+    row = await connection.fetchrow(_LEASE, resource.type, stored, length, beyond)
     return Lease(resource, row["fence"], row["delivered_version"], row["began"]) if row else None
 
 
@@ -235,3 +238,31 @@ async def read_history(connection: Connection, engine: PostgresEngine, resource:
         str(encode_id(resource.type, resource.id)),
     )
     return await engine.decode_rows(connection, [tuple(row) for row in rows])
+
+
+async def replace_delivered(
+    connection: Connection, engine: PostgresEngine, lease: Lease, delivered: list[Relationship]
+) -> bool:
+    """Record that a projection is just this, in the caller's transaction; False if another one holds the lease."""
+    resource, stored = lease.resource, str(encode_id(lease.resource.type, lease.resource.id))
+    status = await connection.execute(
+        "UPDATE projections SET delivered_version = fence, leased_until = NULL, retry_at = NULL, attempts = 0,"
+        " last_error = NULL WHERE resource_type = $1 AND resource_id = $2 AND fence = $3",
+        resource.type,
+        stored,
+        lease.fence,
+    )
+    if status != "UPDATE 1":
+        return False
+    await connection.execute(
+        "DELETE FROM projected_relationships WHERE resource_type = $1 AND resource_id = $2",
+        engine.codes.types[resource.type],
+        stored,
+    )
+    if delivered:
+        await connection.execute(
+            f"INSERT INTO projected_relationships ({_KEY}, expires_at) SELECT * FROM unnest($1::smallint[],"
+            " $2::uuid[], $3::smallint[], $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[])",
+            *engine.encode_columns(delivered),
+        )
+    return True

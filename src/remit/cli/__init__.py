@@ -20,6 +20,7 @@ class Flags:
 
 def make_app() -> typer.Typer:
     """The command with all its sub-commands."""
+    from remit.cli import authz_reconcile  # noqa: F401 - it adds its commands
     from remit.cli.agents import agents_commands
     from remit.cli.auth import auth_commands
     from remit.cli.authz import authz_commands

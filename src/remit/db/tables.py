@@ -513,6 +513,18 @@ authz_reconciliations = Table(
     Index("ix_authz_reconciliations_tenant_id_resource_type", "tenant_id", "resource_type", text("started_at DESC")),
 )
 
+# How far a reconciliation is, so that one that was killed goes on.
+authz_reconciling = Table(
+    "authz_reconciling",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("resource_type", Text, primary_key=True),
+    Column("apply", Boolean, primary_key=True),
+    Column("cursor", UUID, nullable=False),
+    Column("report", JSONB, nullable=False),
+    _at("started_at"),
+)
+
 # What `shadow` found: how often each pair of answers came, and some of the differences.
 authz_shadow_counts = Table(
     "authz_shadow_counts",

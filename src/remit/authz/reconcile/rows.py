@@ -1,0 +1,201 @@
+"""Rows against local relationships: what a row should be registered with, and what is there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from remit.authz.engine import Connection
+from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.postgres import PostgresEngine
+from remit.authz.reads import COLUMNS
+from remit.authz.reconcile.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class RowKind:
+    """A type whose resources are rows of a table.
+
+    Attributes:
+        type: the definition in the schema.
+        table: of its rows.
+        alive: SQL over the alias `t`.
+        parent: the column of the parent agent, None where there is none.
+    """
+
+    type: str
+    table: str
+    alive: str
+    parent: str | None
+
+
+KINDS: Final = {
+    "agent": RowKind("agent", "agents", "t.status <> 'Deleted'", None),
+    "task": RowKind("task", "tasks", "t.status <> 'DELETED'", "agent_id"),
+}
+
+
+async def read_rows(
+    connection: Connection, kind: RowKind, tenant_id: str, after: str, limit: int
+) -> list[asyncpg.Record]:
+    """The next rows of a tenant that are not deleted, by id."""
+    rows: list[asyncpg.Record] = await connection.fetch(
+        f"SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
+        f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id"
+        f" FROM {kind.table} t WHERE t.tenant_id = $1 AND t.id > $2::uuid AND {kind.alive} ORDER BY t.id LIMIT $3",
+        tenant_id,
+        after,
+        limit,
+    )
+    return rows
+
+
+async def read_row(connection: Connection, kind: RowKind, id: str) -> asyncpg.Record | None:
+    """One row that is not deleted, held against deletion for the rest of the caller's transaction."""
+    return await connection.fetchrow(
+        f"SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
+        f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id"
+        f" FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR SHARE",
+        id,
+    )
+
+
+async def read_relationships(
+    connection: Connection, engine: PostgresEngine, type: str, ids: Sequence[str]
+) -> dict[str, list[Relationship]]:
+    """The local relationships of resources, by id."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM relationships WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[])"
+        " AND (expires_at IS NULL OR expires_at > now())",
+        engine.codes.types[type],
+        list(ids),
+    )
+    found: dict[str, list[Relationship]] = defaultdict(list)
+    for one in await engine.decode_rows(connection, [tuple(row) for row in rows]):
+        found[one.resource.id].append(one)
+    return found
+
+
+async def read_subject_tenants(connection: Connection, relationships: Sequence[Relationship]) -> dict[str, str]:
+    """The tenant of each owner, by its id."""
+    owners = {one.subject.id for one in relationships if one.relation == "owner"}
+    rows = await connection.fetch(
+        "SELECT id::text AS id, tenant_id::text AS tenant_id FROM subjects WHERE id = ANY ($1::uuid[])"
+        " UNION ALL SELECT id::text, tenant_id::text FROM groups WHERE id = ANY ($1::uuid[])"
+        " UNION ALL SELECT id::text, tenant_id::text FROM agents WHERE id = ANY ($1::uuid[])",
+        sorted(owners),
+    )
+    return {row["id"]: row["tenant_id"] for row in rows}
+
+
+def compare_row(
+    kind: RowKind, tenant_id: str, row: Any, there: Sequence[Relationship], tenants: dict[str, str]
+) -> list[Finding]:
+    """What is wrong with one row's relationships.
+
+    Args:
+        kind: of the row.
+        tenant_id: the row's tenant.
+        row: from `read_rows`.
+        there: its relationships.
+        tenants: of owners, from `read_subject_tenants`.
+    """
+    resource = Resource(kind.type, row["id"])
+    creator = _creator_of(row)
+    expected = _expected(kind, resource, tenant_id, row["parent_id"], creator)
+    findings = [] if creator else [Finding("no_creator", resource)]
+    if not there:
+        return [*findings, Finding("unregistered", resource, tuple(expected))]
+    by_relation: dict[str, list[Subject]] = defaultdict(list)
+    for one in there:
+        by_relation[one.relation].append(one.subject)
+    findings += _compare_single(resource, by_relation, "tenant", Subject("tenant", tenant_id))
+    if kind.parent:
+        findings += _compare_single(resource, by_relation, "parent_agent", Subject("agent", row["parent_id"]))
+    if creator and not by_relation["owner"]:
+        findings.append(Finding("missing_owner", resource, (Relationship(resource, "owner", creator),)))
+    for owner in by_relation["owner"]:
+        if tenants.get(owner.id, tenant_id) != tenant_id:
+            findings.append(Finding("wrong_owner", resource, detail=f"{owner} is of another tenant"))
+    return findings
+
+
+def _compare_single(
+    resource: Resource, by_relation: dict[str, list[Subject]], relation: str, expected: Subject
+) -> list[Finding]:
+    name = "tenant" if relation == "tenant" else "parent"
+    there = by_relation[relation]
+    findings = [
+        Finding(
+            "wrong_tenant" if name == "tenant" else "wrong_parent",
+            resource,
+            detail=f"{relation} is {other}, the row says {expected}",
+        )
+        for other in there
+        if other != expected
+    ]
+    if expected not in there:
+        missing = Finding(
+            "missing_tenant" if name == "tenant" else "missing_parent",
+            resource,
+            (Relationship(resource, relation, expected),),
+        )
+        # Beside a wrong one it is not written: which of the two is right is for a person to say.
+        return findings or [missing]
+    return findings
+
+
+def _creator_of(row: Any) -> Subject | None:
+    for column, type in (
+        ("creator_user_id", "user"),
+        ("creator_service_account_id", "service_account"),
+        ("creator_agent_id", "agent"),
+    ):
+        if row[column] is not None:
+            return Subject(type, row[column])
+    return None
+
+
+def _expected(
+    kind: RowKind, resource: Resource, tenant_id: str, parent_id: str | None, creator: Subject | None
+) -> list[Relationship]:
+    relationships = [Relationship(resource, "tenant", Subject("tenant", tenant_id))]
+    if kind.parent and parent_id:
+        relationships.append(Relationship(resource, "parent_agent", Subject("agent", parent_id)))
+    if kind.type == "agent":
+        relationships.append(Relationship(Resource("tenant", tenant_id), "agent_member", Subject("agent", resource.id)))
+    if creator is not None and not (kind.type == "agent" and creator.type == "agent"):
+        relationships.append(Relationship(resource, "owner", creator))
+    return relationships
+
+
+_DANGLING = """
+SELECT DISTINCT r.resource_id::text AS id FROM relationships r
+ WHERE r.resource_type = $1 AND r.resource_id > $2::uuid
+   AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = r.resource_id AND {alive})
+   AND NOT EXISTS (SELECT FROM authz_ids i WHERE i.type = $1 AND i.id = r.resource_id)
+   AND ($3::uuid IS NULL OR EXISTS (SELECT FROM relationships o WHERE o.resource_type = r.resource_type
+        AND o.resource_id = r.resource_id AND o.relation = $4 AND o.subject_type = $5 AND o.subject_id = $3::uuid))
+ ORDER BY id LIMIT $6
+"""
+
+
+async def read_dangling(
+    connection: Connection, engine: PostgresEngine, kind: RowKind, tenant_id: str | None, after: str, limit: int
+) -> list[str]:
+    """Ids of resources that have relationships and no row, or a deleted one.
+
+    Resources of a server that asks this one as its provider have no rows by design and are not among them.
+    """
+    rows = await connection.fetch(
+        _DANGLING.format(table=kind.table, alive=kind.alive),
+        engine.codes.types[kind.type],
+        after,
+        tenant_id,
+        engine.codes.relations.get("tenant", 0),
+        engine.codes.types.get("tenant", 0),
+        limit,
+    )
+    return [row["id"] for row in rows]
