@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from remit.db.pool import Database
     from remit.settings import Settings
 
-TypeName = Literal["tenant", "agent", "task"]
+TypeName = Literal["tenant", "agent", "task", "api_key"]
 OfOneTenant = Annotated[str | None, typer.Option("--tenant", help="One tenant, by name or id; all by default.")]
 OfOneType = Annotated[TypeName | None, typer.Option("--type", help="One resource type; all by default.")]
 Rate = Annotated[int, typer.Option("--rate", min=1, help="Most resources compared in a second.")]
 
 DRIFT = 1
-_ORDER: tuple[TypeName, ...] = ("tenant", "agent", "task")
+_ORDER: tuple[TypeName, ...] = ("tenant", "agent", "task", "api_key")
 
 
 @authz_commands.command("reconcile")
@@ -192,7 +192,7 @@ async def _refuse_unregistered(connection: Any, engine: Any, tenant: tuple[str, 
 
 
 async def _count(database: "Database", tenant_ids: Sequence[str], types: Sequence[str]) -> int:
-    tables = {"tenant": "groups", "agent": "agents", "task": "tasks"}
+    tables = {"tenant": "groups", "agent": "agents", "task": "tasks", "api_key": "agent_api_keys"}
     async with database.connection() as connection:
         counts = [
             await connection.fetchval(

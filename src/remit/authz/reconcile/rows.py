@@ -34,6 +34,7 @@ class RowKind:
 KINDS: Final = {
     "agent": RowKind("agent", "agents", "t.status <> 'Deleted'", None),
     "task": RowKind("task", "tasks", "t.status <> 'DELETED'", "agent_id"),
+    "api_key": RowKind("api_key", "agent_api_keys", "t.status = 'active'", "agent_id"),
 }
 
 

@@ -1,14 +1,14 @@
 """How far a reconciliation is, so that one that was killed goes on
 
-Revision ID: 0015
+Revision ID: 0017
 
 The table is new and empty.
 """
 
 from remit.migrations.online import execute
 
-revision = "0015"
-down_revision = "0014"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
