@@ -7,10 +7,12 @@ import typer
 
 from remit.cli.context import AsJson, DataDir, configured
 from remit.cli.db_lint import lint
+from remit.cli.db_rehearse import rehearse
 from remit.cli.output import print_line, show, show_list
 
 db_commands = typer.Typer(help="Lint and run migrations; back up and stop the database.")
 db_commands.command(epilog="$ remit db lint --since main")(lint)
+db_commands.command(epilog="$ remit db rehearse --rows 1000000 --revision head")(rehearse)
 
 
 @db_commands.command(epilog="$ remit db upgrade")

@@ -1,0 +1,1 @@
+"""Runs a revision on a scratch server full of rows, beside readers and writers, and tells what they felt."""

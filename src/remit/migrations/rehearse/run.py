@@ -1,0 +1,220 @@
+"""A rehearsal from its beginning to its end."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from alembic.script import Script
+
+from remit.migrations.rehearse.assemble import assemble
+from remit.migrations.rehearse.catalog import Table, find_roots, read_tables
+from remit.migrations.rehearse.child import Order
+from remit.migrations.rehearse.errors import RehearseError
+from remit.migrations.rehearse.fill import Filled, fill
+from remit.migrations.rehearse.measure import Measured, measure
+from remit.migrations.rehearse.migrator import run_through
+from remit.migrations.rehearse.model import QueryResult, Report, RevisionReport, StatementReport
+from remit.migrations.rehearse.project import RehearsedProject, list_ancestors
+from remit.migrations.rehearse.queries import OldQueries
+from remit.migrations.rehearse.retry import Shape, plan_interruptions, read_shape, try_interruption
+from remit.migrations.rehearse.server import ScratchServer, open_server
+from remit.migrations.rehearse.sizes import Plan, sort_tables
+from remit.migrations.rehearse.statistics import TableStatistics, read_statistics
+from remit.migrations.rehearse.trace import Trace, trace
+from remit.migrations.rehearse.traffic import make_specs
+
+_TINY = 500
+_SHARE_OF_SMALL = 5
+_ROUNDS_TO_FIND_TABLES = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to rehearse with.
+
+    Args:
+        rows: of each touched table.
+        stats_from: a server whose statistics give the rows and the proportions in place of `rows`; only read.
+        seed_sql: statements that make rows where none can be made up.
+        old_queries: of the code that runs while the revision does.
+        measured_rows: the most rows to make; beyond that durations are extrapolated.
+        max_stall_ms: what readers and writers may feel.
+        retries: whether to interrupt the revision.
+    """
+
+    rows: int = 100_000
+    stats_from: str | None = None
+    seed_sql: str | None = None
+    old_queries: tuple[str, ...] = ()
+    measured_rows: int = 1_000_000
+    max_stall_ms: float = 50.0
+    retries: bool = True
+
+
+def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], None]) -> Report:
+    """Rehearse the revisions of a project, one after the other, on a server made for it.
+
+    Args:
+        tell: is given a sentence whenever something new begins.
+
+    Raises:
+        RehearseError: it could not be done.
+    """
+    began = time.monotonic()
+    tell("starting a scratch server")
+    with open_server() as server:
+        base = server.create()
+        reports = []
+        for script in project.revisions:
+            for ancestor in list_ancestors(script):
+                tell(f"migrating to {ancestor}")
+                error, _ = run_through(project.order(server.dsn(base), ancestor, watch=False))
+                if error is not None:
+                    raise RehearseError(f"the revisions up to {ancestor} do not run on an empty database: {error}")
+            reports.append(_Rehearsal(server, project, options, script, base, tell).run())
+        asked = max([options.rows, *(report.asked for report in reports)]) if options.stats_from else options.rows
+        return Report(asked, options.max_stall_ms, reports, server.version, time.monotonic() - began)
+
+
+@dataclass
+class _Found:
+    """What the slow runs told."""
+
+    plan: Plan
+    trace: Trace
+    shape: Shape = field(default_factory=list)
+    filled: Filled = field(default_factory=Filled)
+
+
+class _Rehearsal:
+    """Of one revision."""
+
+    def __init__(
+        self,
+        server: ScratchServer,
+        project: RehearsedProject,
+        options: Options,
+        script: Script,
+        base: str,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._server = server
+        self._project = project
+        self._options = options
+        self._script = script
+        self._base = base
+        self._tell = tell
+
+    def run(self) -> RevisionReport:
+        """Rehearse it."""
+        revision = self._script.revision
+        tiny = self._server.create(self._base)
+        self._tell(f"{revision}: looking at each statement")
+        found = self._find(tiny)
+        asked = self._count_asked(found.plan)
+        sizes = _choose_sizes(min(asked, self._options.measured_rows))
+        small, _ = self._measure(found, sizes[0]) if sizes[0] < sizes[1] and found.plan.touched else (None, None)
+        large, filled = self._measure(found, sizes[1])
+        statements = assemble(revision, found.trace, large, small, sizes, asked)
+        report = RevisionReport(
+            revision,
+            self._script.doc or "",
+            statements,
+            {found.plan.tables[oid].name: filled.rows[found.plan.tables[oid].name] for oid in found.plan.touched},
+            large.noise,
+            large.requests,
+            large.windows[0].start if large.windows else large.began,
+            notes=list(dict.fromkeys(filled.notes)),
+            probe_errors=_count_errors(large),
+            error=large.error or found.trace.error,
+            asked=asked,
+        )
+        if report.error is None and self._options.retries:
+            self._interrupt(tiny, found, statements)
+        if self._options.old_queries and report.error is None:
+            report.queries = self._try_queries(tiny)
+        self._server.drop(tiny)
+        return report
+
+    def _order(self, dsn: str, **options: object) -> Order:
+        return self._project.order(dsn, self._script.revision, **options)
+
+    def _find(self, tiny: str) -> _Found:
+        """Which tables the revision works on; they are filled, since it may look at others once there are rows."""
+        touched: set[int] = set()
+        plan = Plan({}, (), frozenset(), {})
+        found = _Found(plan, Trace())
+        for number in range(_ROUNDS_TO_FIND_TABLES):
+            with self._server.copy(tiny if number else self._base) as database:
+                found.trace = trace(
+                    self._server, database, self._order(self._server.dsn(database), handshake=True, trace=True)
+                )
+                with self._server.connect(database) as connection:
+                    found.shape = read_shape(connection)
+            with self._server.connect(self._base) as connection:
+                roots = find_roots(connection, found.trace.touched)
+                if number and roots <= touched:
+                    break
+                touched |= roots
+                tables = read_tables(connection, touched)
+            found.plan = Plan(tables, sort_tables(tables), frozenset(touched), self._read_statistics(tables.values()))
+            self._server.drop(tiny)
+            tiny_again = self._server.create(self._base, name=tiny)
+            with self._server.connect(tiny_again) as connection:
+                found.filled = fill(connection, found.plan, min(_TINY, self._options.rows), self._options.seed_sql)
+        return found
+
+    def _read_statistics(self, tables: Iterable[Table]) -> dict[str, TableStatistics]:
+        if self._options.stats_from is None:
+            return {}
+        return read_statistics(self._options.stats_from, [table.name for table in tables])
+
+    def _count_asked(self, plan: Plan) -> int:
+        known = [plan.statistics[plan.tables[oid].name].rows for oid in plan.touched if plan.statistics]
+        return max(known, default=self._options.rows)
+
+    def _measure(self, found: _Found, rows: int) -> tuple[Measured, Filled]:
+        plan, revision = found.plan, self._script.revision
+        with self._server.copy(self._base) as database:
+            with self._server.connect(database) as connection:
+                if plan.order:
+                    self._tell(f"{revision}: making {rows:,} rows")
+                filled = fill(connection, plan, rows, self._options.seed_sql)
+                tables = [plan.tables[oid] for oid in plan.order if oid in plan.touched]
+                specs = make_specs(connection, tables, filled.rows)
+                connection.execute("CHECKPOINT")
+            self._tell(f"{revision}: running it beside {len(specs) - 1} readers and writers")
+            known = {"skipped": frozenset(found.trace.skipped), "parts": found.trace.parts}
+            return measure(self._server, database, self._order(self._server.dsn(database), **known), specs), filled
+
+    def _interrupt(self, tiny: str, found: _Found, reports: list[StatementReport]) -> None:
+        interruptions = plan_interruptions(found.trace.statements)
+        self._tell(f"{self._script.revision}: interrupting it in {len(interruptions)} places and running it again")
+        for interruption, stands_for in interruptions.items():
+            error = try_interruption(self._server, tiny, self._order, interruption, found.shape)
+            shapes = {found.trace.statements[number].shape for number in stands_for}
+            for number, report in enumerate(reports):
+                if number in stands_for or (report.times > 1 and report.shape in shapes):
+                    report.interrupted[interruption.name] = report.interrupted.get(interruption.name) or error
+
+    def _try_queries(self, tiny: str) -> list[QueryResult]:
+        self._tell(f"{self._script.revision}: running the old queries after it")
+        with self._server.copy(tiny) as database, self._server.connect(database) as connection:
+            queries = OldQueries(connection, self._options.old_queries)
+            error, _ = run_through(self._order(self._server.dsn(database), watch=False))
+            if error is not None:
+                raise RehearseError(f"revision {self._script.revision} fails beside an idle session: {error}")
+            return queries.try_again()
+
+
+def _choose_sizes(rows: int) -> tuple[int, int]:
+    return max(1, rows // _SHARE_OF_SMALL), rows
+
+
+def _count_errors(measured: Measured) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for request in measured.requests:
+        if request.error:
+            name = f"{request.role} of {request.table}: {request.error}"
+            found[name] = found.get(name, 0) + 1
+    return found

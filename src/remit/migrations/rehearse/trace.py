@@ -1,0 +1,174 @@
+"""A slow run in which each statement is looked at: exactly which locks it takes, and what it writes anew."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from remit.migrations.rehearse.catalog import list_relations
+from remit.migrations.rehearse.child import Order
+from remit.migrations.rehearse.migrator import WAITED_FOR, Message, Migrator, start
+from remit.migrations.rehearse.sent import must_be_alone
+from remit.migrations.rehearse.server import Connection, ScratchServer
+
+STRONG = (
+    "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
+)  # fmt: skip
+_SECONDS_FOR_A_STATEMENT = 3600
+
+Lock = tuple[str, str]
+"""A relation's name and a mode."""
+
+
+@dataclass
+class TracedStatement:
+    """What one statement did.
+
+    Args:
+        taken: the locks that it took, and `inherited` those that earlier ones of its transaction hold.
+        autocommit: whether it is a transaction of its own.
+    """
+
+    sql: str
+    shape: str
+    autocommit: bool
+    taken: set[Lock] = field(default_factory=set)
+    inherited: set[Lock] = field(default_factory=set)
+    rewritten: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Trace:
+    """All statements of a revision.
+
+    Args:
+        touched: the relations that it locked, by oid.
+        skipped: texts that only ask about the catalog, and `parts` the statements of each other text.
+    """
+
+    statements: list[TracedStatement] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+    skipped: set[str] = field(default_factory=set)
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Relations:
+    """The tables and indexes that were there before a revision, and which of their locks matter."""
+
+    def __init__(self, connection: Connection) -> None:
+        rows = connection.execute(
+            "SELECT attrelid::bigint FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid "
+            "HAVING array_agg(attname::text) = ARRAY['version_num']"
+        )
+        own = {oid for (oid,) in rows}  # Alembic's table of versions
+        self.names = {oid: name for oid, name in list_relations(connection).items() if oid not in own}
+        rows = connection.execute("SELECT oid::bigint FROM pg_class WHERE relkind IN ('i', 'I')")
+        self._indexes = {oid for (oid,) in rows}
+
+    def name(self, oid: int, mode: str) -> Lock | None:
+        """The lock for people; None where it stops nobody or is on something new."""
+        if oid not in self.names or (oid in self._indexes and mode not in STRONG):
+            return None
+        return self.names[oid], mode
+
+
+def trace(server: ScratchServer, database: str, order: Order) -> Trace:
+    """Run a revision in a database of its own and look at each statement.
+
+    Args:
+        order: with `handshake` and `trace`.
+    """
+    with server.connect(database) as connection, start(order) as migrator:
+        return _Tracer(server, database, connection, migrator).run()
+
+
+class _Tracer:
+    def __init__(self, server: ScratchServer, database: str, connection: Connection, migrator: Migrator) -> None:
+        self._server = server
+        self._database = database
+        self._connection = connection
+        self._migrator = migrator
+        self._relations = Relations(connection)
+        self._found = Trace()
+        self._pid = 0
+        self._blocker: Connection | None = None
+
+    def run(self) -> Trace:
+        before: set[Lock] = set()
+        while True:
+            message = self._receive()
+            match message:
+                case ("before", _, _, sql, shape, autocommit, pid):
+                    self._pid = pid or 0
+                    before, _ = self._look()
+                    self._found.statements.append(TracedStatement(sql, shape, autocommit, inherited=before))
+                    if autocommit and must_be_alone(sql):
+                        self._block()
+                case ("after", _, _, rewritten):
+                    self._unblock()
+                    self._found.statements[-1].rewritten = rewritten
+                    self._note(self._look()[0])
+                case ("skipped", text):
+                    self._found.skipped.add(text)
+                case ("parts", text, parts):
+                    self._found.parts[text] = parts
+                case ("failed", _, error):
+                    self._unblock()
+                    self._found.error = str(error)
+                    return self._found
+                case ("done", _) | ("killed", _):
+                    return self._found
+            if message[0] in WAITED_FOR:
+                self._migrator.go_on()
+
+    def _receive(self) -> Message:
+        """The next message; until it comes, the locks of a statement that releases them itself are looked at."""
+        for _ in range(_SECONDS_FOR_A_STATEMENT * 200):
+            message = self._migrator.receive(0.005)
+            if message is not None:
+                return message
+            if self._found.statements:
+                locks, waits = self._look()
+                self._note(locks)
+                if waits:
+                    self._unblock()
+        raise TimeoutError("a statement has been running for an hour")
+
+    def _note(self, locks: set[Lock]) -> None:
+        last = self._found.statements[-1]
+        last.taken |= locks - last.inherited
+
+    def _look(self) -> tuple[set[Lock], bool]:
+        rows = self._connection.execute(
+            "SELECT relation::bigint, mode, granted FROM pg_locks WHERE pid = %s", [self._pid]
+        ).fetchall()
+        locks = set()
+        for oid, mode, _ in rows:
+            lock = self._relations.name(oid, mode) if oid is not None else None
+            if lock is not None:
+                locks.add(lock)
+                self._found.touched.add(oid)
+        return locks, any(not granted for _, _, granted in rows)
+
+    def _block(self) -> None:
+        """Hold what an open write holds: a concurrent build waits for it, and can be looked at while it does."""
+        blocker = self._server.connect(self._database, autocommit=False)
+        lock_tables(blocker)
+        self._blocker = blocker
+
+    def _unblock(self) -> None:
+        blocker, self._blocker = self._blocker, None
+        if blocker is not None:
+            with suppress(psycopg.Error):
+                blocker.close()
+
+
+def lock_tables(blocker: Connection) -> None:
+    """Hold on every table what an open write holds."""
+    tables = blocker.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence <> 't' "
+        "AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
+    ).fetchall()
+    if tables:
+        blocker.execute(f"LOCK TABLE {', '.join(name for (name,) in tables)} IN ROW EXCLUSIVE MODE".encode())
