@@ -1,5 +1,6 @@
 """`remit db rehearse`: run a revision of any Alembic project on a scratch server, beside readers and writers."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,7 @@ def rehearse(
     from remit.migrations.rehearse.report import FORMATS
     from remit.migrations.rehearse.run import Options
     from remit.migrations.rehearse.run import rehearse as run_rehearsal
+    from remit.migrations.rehearse.text import show_text
 
     try:
         project = open_project(config, revision, url_variable or [])
@@ -74,6 +76,9 @@ def rehearse(
         report = run_rehearsal(project, options, lambda text: print_note(f"… {text}"))
     except (LintError, RehearseError) as error:
         fail(str(error))
-    print_line(FORMATS[output.value](report))
+    if output is Format.TEXT:
+        print_line(show_text(report, colour=sys.stdout.isatty()))
+    else:
+        print_line(FORMATS[output.value](report))
     if report.failed:
         raise typer.Exit(1)

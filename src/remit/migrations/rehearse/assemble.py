@@ -46,7 +46,8 @@ def assemble(
     Args:
         revision: its id.
         trace: what is known exactly of each statement.
-        large: the run on the larger tables, and `small` the one on the smaller.
+        large: the run on the larger tables.
+        small: the one on the smaller.
         sizes: the rows of the two, the smaller first.
         asked: the rows to extrapolate to.
     """
@@ -58,7 +59,9 @@ def assemble(
     for number, step in enumerate(steps):
         traced = _find_traced(trace, step, number)
         text = traced[0].sql if traced else step.sql
-        report = StatementReport(revision, text, step.shape, times=len(step.windows), autocommit=step.windows[0].autocommit)
+        report = StatementReport(
+            revision, text, step.shape, times=len(step.windows), autocommit=step.windows[0].autocommit
+        )
         report.started_ms = (step.windows[0].start - large.windows[0].start) * 1000
         report.duration_ms = sum(window.end - window.start for window in step.windows) * 1000
         report.locks = _list_locks(step, traced, large)
@@ -76,6 +79,20 @@ def assemble(
     return reports
 
 
+def assemble_traced(revision: str, trace: Trace) -> list[StatementReport]:
+    """What the slow run alone tells, of a revision that failed in it."""
+    reports = []
+    for statement in trace.statements:
+        report = StatementReport(revision, statement.sql, statement.shape, autocommit=statement.autocommit)
+        report.locks = [LockHold(*lock, 0.0) for lock in sorted(statement.taken)]
+        report.locks += [LockHold(*lock, 0.0, inherited=True) for lock in sorted(statement.inherited)]
+        report.rewritten = statement.rewritten
+        reports.append(report)
+    if reports:
+        reports[-1].error = trace.error
+    return reports
+
+
 def _find_traced(trace: Trace, step: Step, number: int) -> list[TracedStatement]:
     """The same statement in the slow run, where it may have come at another place."""
     if number < len(trace.statements) and trace.statements[number].shape == step.shape and len(step.windows) == 1:
@@ -84,23 +101,23 @@ def _find_traced(trace: Trace, step: Step, number: int) -> list[TracedStatement]
 
 
 def _list_locks(step: Step, traced: Sequence[TracedStatement], measured: Measured) -> list[LockHold]:
-    first, last = step.windows[0], step.windows[-1]
     taken = {lock for item in traced for lock in item.taken}
     inherited = {lock for item in traced for lock in item.inherited} - taken
-    spans = {lock: _find_spans(measured, lock, first, last) for lock in measured.locks}
+    spans = {lock: _find_spans(measured, lock, step) for lock in measured.locks}
     seen = {lock for lock, found in spans.items() if found} - taken - inherited
     holds = []
     for lock in taken | inherited | seen:
         found = spans.get(lock) or []
         # A lock that came and went between two looks was held for no longer than its transaction lasted.
-        shortest = (last.until - last.start) if lock in taken else 0.0
+        shortest = max(window.released - window.start for window in step.windows) if lock in taken else 0.0
         held = max([shortest, *(span.end - span.start for span in found)])
         holds.append(LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or lock not in taken))
     return sorted(holds, key=lambda hold: (hold.relation, hold.mode))
 
 
-def _find_spans(measured: Measured, lock: tuple[str, str], first: Window, last: Window) -> list[Span]:
-    return [span for span in measured.locks[lock] if span.start < last.until and span.end > first.start]
+def _find_spans(measured: Measured, lock: tuple[str, str], step: Step) -> list[Span]:
+    start, end = step.windows[0].start, step.windows[-1].until
+    return [span for span in measured.locks[lock] if span.start < end and span.end > start]
 
 
 def _find_wal_rate(measured: Measured) -> float:

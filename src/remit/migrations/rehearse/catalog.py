@@ -55,13 +55,14 @@ class Check:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """Columns that hold the key of a row of another table."""
+    """Columns that hold the key of a row of another table; `is_there` unless it is only to be made."""
 
     name: str
     columns: tuple[str, ...]
     target: int
     target_columns: tuple[str, ...]
     definition: str
+    is_there: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ class Table:
         """Its checks, with those of its partitions as one."""
         if not self.partitions:
             return list(self.checks)
-        return [*self.checks, Check(f"the partitions of {self.name}", " OR ".join(f"({part})" for part in self.partitions))]
+        return [
+            *self.checks,
+            Check(f"the partitions of {self.name}", " OR ".join(f"({part})" for part in self.partitions)),
+        ]
 
 
 def list_relations(connection: Connection) -> dict[int, str]:
@@ -102,7 +106,7 @@ def list_relations(connection: Connection) -> dict[int, str]:
         f"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_SYSTEM} "
         "AND c.relkind IN ('r', 'p', 'i', 'I', 'm', 'v', 'f')".replace("%%", "%").encode()
     )
-    return {oid: name for oid, name in rows}
+    return dict(rows)
 
 
 def find_roots(connection: Connection, oids: Iterable[int]) -> set[int]:
@@ -178,7 +182,8 @@ def _read_table(connection: Connection, oid: int) -> Table:
         tuple(
             text
             for (text,) in ask(
-                "SELECT pg_get_partition_constraintdef(tree.relid) FROM pg_partition_tree(%(oid)s::oid::regclass) AS tree "
+                "SELECT pg_get_partition_constraintdef(tree.relid) "
+                "FROM pg_partition_tree(%(oid)s::oid::regclass) AS tree "
                 "JOIN pg_class c ON c.oid = tree.relid WHERE tree.isleaf AND tree.level > 0 "
                 "AND NOT EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = %(oid)s AND partstrat = 'h')"
             )
@@ -203,7 +208,8 @@ def _read_columns(ask: Any) -> dict[str, Column]:
         "ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder), "
         "ARRAY(SELECT conname || chr(10) || pg_get_expr(conbin, 0) FROM pg_constraint "
         "WHERE contypid = ANY(b.domains) AND contype = 'c') "
-        "FROM base b JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = b.attnum JOIN pg_type t ON t.oid = b.type "
+        "FROM base b JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = b.attnum "
+        "JOIN pg_type t ON t.oid = b.type "
         "WHERE b.typtype <> 'd' ORDER BY a.attnum"
     )
     found = {}
@@ -213,7 +219,7 @@ def _read_columns(ask: Any) -> dict[str, Column]:
         numeric = ((typmod - 4) >> 16, (typmod - 4) & 0x7FF) if base == "numeric" and typmod >= 0 else None
         conditions = tuple(Check(*text.split("\n", 1)) for text in checks)
         found[name] = Column(
-            name, type_, base, kind, element, length, numeric, not_null, None if generated else default, identity, generated,
-            tuple(labels), conditions,
+            name, type_, base, kind, element, length, numeric, not_null, None if generated else default, identity,
+            generated, tuple(labels), conditions,
         )  # fmt: skip
     return found

@@ -215,7 +215,7 @@ class _Watcher:
             return {oid: (name, file) for oid, name, file in cursor.fetchall()}
 
     def _find_rewritten(self, connection: Any) -> list[str]:
-        """The relations of before the revision that have another file now; an index may have been replaced by another."""
+        """The relations of before the revision that have another file now; an index may be another of that name."""
         old = {name: file for oid, (name, file) in self._files.items() if oid in (self._first_files or {})}
         return sorted(name for name, file in self._read_files(connection).values() if old.get(name, file) != file)
 

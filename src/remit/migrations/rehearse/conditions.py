@@ -1,4 +1,4 @@
-"""Values that satisfy CHECKs. Candidates are taken from the conditions' own constants; the database itself says which fit."""
+"""Values that satisfy CHECKs: the database itself says which of the proposed ones do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from itertools import product
 
 import psycopg
 
-from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
+from remit.migrations.lint.parse import walk
 from remit.migrations.rehearse.catalog import Check, Column
 from remit.migrations.rehearse.errors import NoRowFitsError
-from remit.migrations.rehearse.patterns import make_distinct_match, make_match
+from remit.migrations.rehearse.proposals import read_tree
 from remit.migrations.rehearse.server import Connection, fetch_value
-from remit.migrations.rehearse.values import NULL, Value, literal
+from remit.migrations.rehearse.values import NULL, Value
 
 _TRIED_ROWS = 4
 _ROWS = "unnest(ARRAY[1, 2, 777, 123456]::bigint[]) AS rows(g)"
@@ -19,8 +19,6 @@ _MOST_TOGETHER = 30_000
 _MOST_KEPT = 24
 _MOST_PROVEN = 200
 _PROOF = 20_000
-_NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
-_TEXTS = ("text", "varchar", "bpchar", "citext", "name")
 
 Combination = dict[str, Value]
 
@@ -40,17 +38,10 @@ def find_columns(check: Check, known: Mapping[str, Column]) -> set[str]:
 
 def _find_names(expression: str) -> set[str]:
     found = set()
-    for kind, node in walk(dict(_parse(expression))):
+    for kind, node in walk(dict(read_tree(expression))):
         if kind == "column_ref":
             found |= {field["string"]["sval"] for field in node.get("fields", ()) if "string" in field}
     return found
-
-
-def _parse(expression: str) -> Mapping[str, object]:
-    try:
-        return parse(f"SELECT {expression}")[0].body
-    except SyntaxUnknownError:
-        return {}
 
 
 def group_columns(checks: Sequence[Check], columns: Mapping[str, Column]) -> list[tuple[set[str], list[Check]]]:
@@ -65,83 +56,6 @@ def group_columns(checks: Sequence[Check], columns: Mapping[str, Column]) -> lis
             names, own = names | other[0], [*other[1], *own]
         groups.append((names, own))
     return groups
-
-
-def propose(column: Column, checks: Sequence[Check]) -> list[Value]:
-    """Values that a condition's constants suggest for a column."""
-    found: list[Value] = []
-    for check in checks:
-        numbers, texts, patterns = _read_constants(check.expression)
-        if column.base in _NUMBERS:
-            for number in [*numbers, *(float(text) for text in texts if _is_number(text))]:
-                found += [Value(f"({number + step:.15g})::{column.type}") for step in (0, 1, -1, 0.5)]
-                found.append(Value(f"({number:.15g} + g)::{column.type}", True))
-            if len(numbers) >= 2:
-                found.append(Value(f"({(min(numbers) + max(numbers)) / 2:.15g})::{column.type}"))
-        elif column.base in _TEXTS or column.labels:
-            found += [Value(f"{literal(text)}::{column.type}") for text in texts]
-            if column.base in _TEXTS:
-                found += _propose_texts(column, numbers, texts, patterns)
-        elif column.base == "bytea":
-            for number in numbers:
-                found += [Value(f"decode(repeat('00', {int(number) + step}), 'hex')") for step in (0, 1, -1)]
-        elif column.element is not None:
-            found += [Value(f"ARRAY[{literal(text)}]::{column.type}") for text in texts]
-        elif column.base in ("json", "jsonb"):
-            found += [Value(f"jsonb_build_object({literal(text)}, 1)::{column.base}") for text in texts]
-            found += [Value(f"jsonb_build_object({literal(text)}, 'a')::{column.base}") for text in texts]
-        else:
-            found += [Value(f"{literal(text)}::{column.type}") for text in texts]
-            found += [
-                Value(f"({literal(text)}::{column.type} + interval '{n} day')::{column.type}")
-                for text in texts
-                for n in (1, -1)
-            ]
-    return found
-
-
-def _propose_texts(
-    column: Column, numbers: Sequence[float], texts: Sequence[str], patterns: Sequence[str]
-) -> list[Value]:
-    found = []
-    for number in numbers:
-        for length in (int(number) + step for step in (0, 1, -1)):
-            if 0 <= length <= 10_000:
-                found.append(Value(f"repeat('x', {length})"))
-                if length >= 6:
-                    found.append(Value(f"lpad(g::text, {length}, '0')", True))
-    for text in texts:
-        like = text.replace("%", "a").replace("_", "b")
-        found += [Value(literal(like)), Value(f"({literal(text.replace('%', ''))} || g)", True)]
-        found.append(Value(f"(g || {literal(text.replace('%', ''))})", True))
-    for pattern in patterns:
-        each, one = make_distinct_match(pattern), make_match(pattern)
-        found += [Value(each, True)] if each else []
-        found += [Value(literal(one))] if one is not None else []
-    return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return abs(float(text)) < 1e15
-    except ValueError:
-        return False
-
-
-def _read_constants(expression: str) -> tuple[list[float], list[str], list[str]]:
-    numbers, texts, patterns = [], [], []
-    body = dict(_parse(expression))
-    for kind, node in walk(body):
-        if kind == "a_const":
-            if "ival" in node:
-                numbers.append(float(node["ival"].get("ival", 0)))
-            elif "fval" in node:
-                numbers.append(float(node["fval"]["fval"]))
-            elif "sval" in node:
-                texts.append(node["sval"].get("sval", ""))
-        if kind == "a_expr" and any(item["string"]["sval"] in ("~", "~*") for item in node.get("name", ())):
-            patterns += [part["sval"].get("sval", "") for found, part in walk(node) if found == "a_const" and "sval" in part]
-    return list(dict.fromkeys(numbers)), list(dict.fromkeys(texts)), patterns
 
 
 def solve(

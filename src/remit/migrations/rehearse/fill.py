@@ -76,7 +76,9 @@ class _Keys:
 
     def __init__(self, connection: Connection, plan: Plan) -> None:
         self._connection = connection
-        self._keys = [(plan.tables[oid], key) for oid in plan.order for key in plan.tables[oid].foreign_keys]
+        self._keys = [
+            (plan.tables[oid], key) for oid in plan.order for key in plan.tables[oid].foreign_keys if key.is_there
+        ]
         self._indexes = connection.execute(
             "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = ANY(%s) "
             "AND NOT indisunique AND NOT indisexclusion AND indisvalid",
@@ -122,7 +124,9 @@ def _insert(connection: Connection, recipe: Recipe, there: int, wanted: int, fil
         connection.execute("RESET enable_nestloop")
     made = max(made, 0)
     if made < wanted:
-        filled.notes.append(f"{table.name} has {made:,} rows of the {wanted:,} that were asked for: the rest were refused")
+        filled.notes.append(
+            f"{table.name} has {made:,} rows of the {wanted:,} that were asked for: the rest were refused"
+        )
     if not made + there:
         by = f": its trigger {', '.join(table.triggers)} keeps them out" if table.triggers else ""
         raise NoRowFitsError(f"not one row got into {table.name}{by}; {_HINT}")
@@ -139,9 +143,7 @@ def _find_first(connection: Connection, table: Table, there: int) -> int:
     return 1 + max(there, *numbers) if numbers else 1 + there
 
 
-def _insert_one_by_one(
-    connection: Connection, recipe: Recipe, first: int, wanted: int, cause: psycopg.Error
-) -> int:
+def _insert_one_by_one(connection: Connection, recipe: Recipe, first: int, wanted: int, cause: psycopg.Error) -> int:
     """For a table whose triggers refuse some rows: keep those that they let pass."""
     table = recipe.table
     if not table.triggers:
@@ -165,7 +167,9 @@ def _describe(table: Table, error: psycopg.Error) -> str:
     reason = error.diag.message_primary or " ".join(str(error).split())
     context = error.diag.context or ""
     if error.diag.constraint_name:
-        return f"the constraint {error.diag.constraint_name} of {table.name} refuses every row that was tried ({reason})"
+        return (
+            f"the constraint {error.diag.constraint_name} of {table.name} refuses every row that was tried ({reason})"
+        )
     if "function" in context and table.triggers:
         return f"the trigger {', '.join(table.triggers)} of {table.name} refuses every row that was tried ({reason})"
     return f"{table.name} cannot be filled ({reason})"

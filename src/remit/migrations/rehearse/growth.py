@@ -13,7 +13,8 @@ def describe_growth(
     """Compare two sizes; None where they are the same.
 
     Args:
-        small: the statement on the smaller tables, and `large` on the larger.
+        small: the statement on the smaller tables.
+        large: the same on the larger.
         sizes: their rows.
         asked: the rows to extrapolate to, where that is more than the larger size.
     """

@@ -14,15 +14,19 @@ from remit.migrations.rehearse.probes import Spec, start_probes
 from remit.migrations.rehearse.server import Connection, ScratchServer
 from remit.migrations.rehearse.trace import Lock, Relations
 
-_WARM_UP_SECONDS = 0.3
-_BASELINE_SECONDS = 1.0
-_AFTERWARDS_SECONDS = 0.3
+_WARM_UP_SECONDS = 0.2
+_AFTERWARDS_SECONDS = 0.2
 _PAUSE_SECONDS = 0.003
 
 
 @dataclass
 class Window:
-    """A statement in time, by the monotonic clock in seconds; `until` is when what it left behind was over."""
+    """A statement in time, by the monotonic clock in seconds.
+
+    Args:
+        until: when the next one began, or its transaction was over.
+        released: when its transaction was over.
+    """
 
     sql: str
     shape: str
@@ -30,6 +34,12 @@ class Window:
     start: float
     end: float = 0.0
     until: float = 0.0
+    released: float = 0.0
+
+    @property
+    def ends_transaction(self) -> bool:
+        """Whether nothing that it locked stays locked: it is one of its own, or the end of one."""
+        return self.autocommit or self.sql.lstrip().upper().startswith(("COMMIT", "ROLLBACK", "END"))
 
 
 @dataclass
@@ -67,19 +77,24 @@ class Measured:
         return [at for at, _ in self.wal]
 
 
-def measure(server: ScratchServer, database: str, order: Order, specs: Sequence[Spec]) -> Measured:
+def measure(
+    server: ScratchServer, database: str, order: Order, specs: Sequence[Spec], baseline_seconds: float
+) -> Measured:
     """Run a revision once, with probes before, meanwhile and after.
 
     Args:
+        server: where the database is.
+        database: full of rows, and not used again.
         order: without a handshake: nothing waits for the measurement.
         specs: what the probes send.
+        baseline_seconds: how long to watch the probes before the revision.
     """
     found = Measured()
     with server.connect(database) as connection, start_probes(specs, server.dsn(database)) as probes:
         time.sleep(_WARM_UP_SECONDS)
         sampler = _Sampler(connection, probes.pids, found)
         baseline = time.monotonic()
-        while time.monotonic() < baseline + _BASELINE_SECONDS:
+        while time.monotonic() < baseline + baseline_seconds:
             sampler.sample(0)
             time.sleep(_PAUSE_SECONDS)
         found.began = time.monotonic()
@@ -105,23 +120,32 @@ def _follow(migrator: Migrator, sampler: "_Sampler", found: Measured) -> None:
                 continue
         sampler.sample(pid)
         while pending:
-            match pending.popleft():
-                case ("before", at, _, sql, shape, autocommit, backend):
-                    pid = backend or 0
-                    found.windows.append(Window(sql, shape, autocommit, at))
-                case ("after", at, _, _):
-                    found.windows[-1].end = at
-                case ("commit", at):
-                    found.commits.append(at)
-                case ("failed", at, error):
-                    found.error = str(error)
-                    if found.windows and not found.windows[-1].end:
-                        found.windows[-1].end = at
-                    sampler.sample(pid)
-                    return
-                case ("done", _):
-                    sampler.sample(pid)
-                    return
+            item = pending.popleft()
+            if item[0] in ("failed", "done"):
+                sampler.sample(pid)
+                _finish(item, found)
+                return
+            pid = _note(item, found) or pid
+
+
+def _note(message: Message, found: Measured) -> int | None:
+    """Keep what a message tells; the migrator's session where it names it."""
+    match message:
+        case ("before", at, _, sql, shape, autocommit, backend):
+            found.windows.append(Window(sql, shape, autocommit, at))
+            return int(backend or 0)
+        case ("after", at, _, _):
+            found.windows[-1].end = at
+        case ("commit", at):
+            found.commits.append(at)
+    return None
+
+
+def _finish(message: Message, found: Measured) -> None:
+    if message[0] == "failed":
+        found.error = str(message[2])
+        if found.windows and not found.windows[-1].end:
+            found.windows[-1].end = message[1]
 
 
 def _close_windows(found: Measured) -> None:
@@ -136,6 +160,13 @@ def _close_windows(found: Measured) -> None:
             commits = [at for at in found.commits if at >= window.end]
             held = [span.end for spans in found.locks.values() for span in spans if span.end > window.end]
             window.until = max([window.end, *commits[:1], *held])
+    following = None
+    for window in reversed(found.windows):
+        window.released = window.until
+        if following is not None and not window.ends_transaction and not following.autocommit:
+            committed = any(window.end <= at <= following.start for at in found.commits)
+            window.released = window.until if committed else following.released
+        following = window
 
 
 def _describe_noise(requests: Sequence[Request]) -> Noise | None:

@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from remit.migrations.rehearse import child
 from remit.migrations.rehearse.child import Order
 
-_PRELOAD = ["alembic.command", "sqlalchemy.dialects.postgresql", "psycopg", "remit.migrations.rehearse.child", "postgast"]
+_PRELOAD = [
+    "alembic.command",
+    "sqlalchemy.dialects.postgresql",
+    "psycopg",
+    "remit.migrations.rehearse.child",
+    "postgast",
+]
 
 WAITED_FOR = ("before", "after", "ran")
 """The messages after which a run with a handshake waits for `go_on`."""
@@ -42,7 +48,11 @@ class Migrator:
                 return message
         except (EOFError, ConnectionError):
             self._process.join(10)
-            return ("failed", time.monotonic(), f"the process that migrates ended with exit code {self._process.exitcode}")
+            return (
+                "failed",
+                time.monotonic(),
+                f"the process that migrates ended with exit code {self._process.exitcode}",
+            )
         return None
 
     def go_on(self) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import ArgumentError
 
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.project import load_project
-from remit.migrations.rehearse.errors import RehearseError
 from remit.migrations.rehearse.child import Order
+from remit.migrations.rehearse.errors import RehearseError
 
 _ALWAYS = ("DATABASE_URL", "REMIT_DATABASE_URL", "SQLALCHEMY_URL")
 

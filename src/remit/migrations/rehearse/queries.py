@@ -31,7 +31,7 @@ def read_queries(file: Path) -> list[str]:
 
 
 class OldQueries:
-    """The queries, prepared before the revision in a session that stays open, as a pool of the running code has them."""
+    """The queries, prepared before the revision in a session that stays open, as the running code has them."""
 
     def __init__(self, connection: Connection, queries: Sequence[str]) -> None:
         self._connection = connection

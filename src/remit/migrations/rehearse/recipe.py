@@ -1,12 +1,14 @@
 """The INSERT that makes a table's rows, all in one statement."""
 
 import zlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from remit.migrations.rehearse.catalog import Check, Column, ForeignKey, Table
-from remit.migrations.rehearse.conditions import Group, find_columns, group_columns, keep_usable, propose, solve
+from remit.migrations.rehearse.conditions import Group, find_columns, group_columns, keep_usable, solve
 from remit.migrations.rehearse.errors import NoRowFitsError
+from remit.migrations.rehearse.proposals import propose
 from remit.migrations.rehearse.server import Connection
 from remit.migrations.rehearse.sizes import find_carrier, is_one_to_one
 from remit.migrations.rehearse.statistics import ColumnStatistics, TableStatistics
@@ -37,7 +39,9 @@ class Recipe:
         picked = ", ".join(
             f"({text})::{self.table.columns[name].type} AS {quote(name)}" for name, text in self.columns.items()
         )
-        return f"SELECT {picked} FROM generate_series({first}::bigint, {last}::bigint) AS rows(g) {' '.join(self.joins)}"
+        return (
+            f"SELECT {picked} FROM generate_series({first}::bigint, {last}::bigint) AS rows(g) {' '.join(self.joins)}"
+        )
 
     @property
     def target(self) -> str:
@@ -180,7 +184,9 @@ class _Maker:
             which = f"{spread(self._seed(' '.join(group.columns)))} % {len(group.combinations)}"
             for name in group.columns:
                 texts = [combination[name].sql for combination in group.combinations]
-                self._recipe.columns[name] = texts[0] if len(set(texts)) == 1 else _choose_case(which, texts, ordered[name])
+                self._recipe.columns[name] = (
+                    texts[0] if len(set(texts)) == 1 else _choose_case(which, texts, ordered[name])
+                )
 
     def _solve(self, columns: Mapping[str, Column], checks: list[Check]) -> Group:
         carriers = {name for name in columns if name in self._carriers}
@@ -245,7 +251,7 @@ class _Maker:
         return "NULL"
 
 
-def _keep_one(group: Group, carriers: Set[str]) -> Group:
+def _keep_one(group: Group, carriers: AbstractSet[str]) -> Group:
     """With one expression for each column that must differ from row to row: two of them could meet."""
     first = group.combinations[0]
     return Group(

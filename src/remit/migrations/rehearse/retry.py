@@ -17,15 +17,21 @@ _MOST_OF_A_KIND = 3
 _SECONDS_TO_WAIT = 30.0
 
 _SHAPE = (
-    "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
-    "pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
-    "AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
-    "WHERE c.relkind IN ('r', 'p', 'v', 'm') AND c.relnamespace NOT IN "
-    "('pg_catalog'::regnamespace, 'information_schema'::regnamespace) ORDER BY 1, a.attname",
-    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint "
-    "WHERE connamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) ORDER BY 1, 2",
-    "SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid "
-    "WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace) ORDER BY 1",
+    (
+        "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+        "pg_get_expr(d.adbin, d.adrelid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+        "AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+        "WHERE c.relkind IN ('r', 'p', 'v', 'm') AND c.relnamespace NOT IN "
+        "('pg_catalog'::regnamespace, 'information_schema'::regnamespace) ORDER BY 1, a.attname"
+    ),
+    (
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint "
+        "WHERE connamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) ORDER BY 1, 2"
+    ),
+    (
+        "SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid "
+        "WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace) ORDER BY 1"
+    ),
     "SELECT enumtypid::regtype::text, enumlabel FROM pg_enum ORDER BY 1, enumsortorder",
 )
 
@@ -81,8 +87,10 @@ def try_interruption(
     """End a revision, run it again, and say what is wrong with that.
 
     Args:
+        server: where the databases are.
         template: the database as it was before the revision; the attempt has a copy.
         make_order: what to tell the migrator, for a connection URL and options.
+        interruption: where to end it.
         expected: the shape of the database after a run that nobody interrupted.
     """
     with server.copy(template) as database:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from alembic.script import Script
 
-from remit.migrations.rehearse.assemble import assemble
+from remit.migrations.rehearse.assemble import assemble, assemble_traced
 from remit.migrations.rehearse.catalog import Table, find_roots, read_tables
 from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.errors import RehearseError
 from remit.migrations.rehearse.fill import Filled, fill
+from remit.migrations.rehearse.lookahead import look_ahead
 from remit.migrations.rehearse.measure import Measured, measure
 from remit.migrations.rehearse.migrator import run_through
 from remit.migrations.rehearse.model import QueryResult, Report, RevisionReport, StatementReport
@@ -40,6 +41,7 @@ class Options:
         measured_rows: the most rows to make; beyond that durations are extrapolated.
         max_stall_ms: what readers and writers may feel.
         retries: whether to interrupt the revision.
+        baseline_seconds: how long to watch readers and writers before it.
     """
 
     rows: int = 100_000
@@ -49,12 +51,15 @@ class Options:
     measured_rows: int = 1_000_000
     max_stall_ms: float = 50.0
     retries: bool = True
+    baseline_seconds: float = 1.0
 
 
 def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], None]) -> Report:
     """Rehearse the revisions of a project, one after the other, on a server made for it.
 
     Args:
+        project: whose.
+        options: how.
         tell: is given a sentence whenever something new begins.
 
     Raises:
@@ -84,6 +89,7 @@ class _Found:
     trace: Trace
     shape: Shape = field(default_factory=list)
     filled: Filled = field(default_factory=Filled)
+    notes: list[str] = field(default_factory=list)
 
 
 class _Rehearsal:
@@ -112,6 +118,9 @@ class _Rehearsal:
         self._tell(f"{revision}: looking at each statement")
         found = self._find(tiny)
         asked = self._count_asked(found.plan)
+        if found.trace.error is not None:
+            self._server.drop(tiny)
+            return self._describe_failure(found, asked)
         sizes = _choose_sizes(min(asked, self._options.measured_rows))
         small, _ = self._measure(found, sizes[0]) if sizes[0] < sizes[1] and found.plan.touched else (None, None)
         large, filled = self._measure(found, sizes[1])
@@ -124,9 +133,9 @@ class _Rehearsal:
             large.noise,
             large.requests,
             large.windows[0].start if large.windows else large.began,
-            notes=list(dict.fromkeys(filled.notes)),
+            notes=list(dict.fromkeys([*found.notes, *filled.notes])),
             probe_errors=_count_errors(large),
-            error=large.error or found.trace.error,
+            error=large.error,
             asked=asked,
         )
         if report.error is None and self._options.retries:
@@ -136,33 +145,57 @@ class _Rehearsal:
         self._server.drop(tiny)
         return report
 
+    def _describe_failure(self, found: _Found, asked: int) -> RevisionReport:
+        """A revision that does not get through on few rows is not tried on many."""
+        revision, error = self._script.revision, found.trace.error
+        statements = assemble_traced(revision, found.trace)
+        return RevisionReport(
+            revision, self._script.doc or "", statements, found.filled.rows, None, [], 0.0,
+            notes=found.filled.notes, error=error, asked=asked,
+        )  # fmt: skip
+
     def _order(self, dsn: str, **options: object) -> Order:
         return self._project.order(dsn, self._script.revision, **options)
 
     def _find(self, tiny: str) -> _Found:
-        """Which tables the revision works on; they are filled, since it may look at others once there are rows."""
-        touched: set[int] = set()
-        plan = Plan({}, (), frozenset(), {})
-        found = _Found(plan, Trace())
-        for number in range(_ROUNDS_TO_FIND_TABLES):
-            with self._server.copy(tiny if number else self._base) as database:
-                found.trace = trace(
-                    self._server, database, self._order(self._server.dsn(database), handshake=True, trace=True)
-                )
-                with self._server.connect(database) as connection:
-                    found.shape = read_shape(connection)
-            with self._server.connect(self._base) as connection:
-                roots = find_roots(connection, found.trace.touched)
-                if number and roots <= touched:
-                    break
-                touched |= roots
-                tables = read_tables(connection, touched)
-            found.plan = Plan(tables, sort_tables(tables), frozenset(touched), self._read_statistics(tables.values()))
+        """Look at each statement, on empty tables first, to know which are to be filled.
+
+        A revision may look at other tables once there are rows, and refuse rows that do not obey what it adds.
+        """
+        found = _Found(Plan({}, (), frozenset(), {}), Trace())
+        touched, after = self._look(self._base, found)
+        obey = False
+        for _ in range(_ROUNDS_TO_FIND_TABLES):
+            found.plan = self._plan(touched, after, obey=obey)
             self._server.drop(tiny)
-            tiny_again = self._server.create(self._base, name=tiny)
-            with self._server.connect(tiny_again) as connection:
+            with self._server.connect(self._server.create(self._base, name=tiny)) as connection:
                 found.filled = fill(connection, found.plan, min(_TINY, self._options.rows), self._options.seed_sql)
+            more, _ = self._look(tiny, found)
+            refused = found.trace.error is not None and _refuses_rows(found.trace.error)
+            if more <= touched and (obey or not refused):
+                break
+            touched, obey = touched | more, obey or refused
+        if obey and found.trace.error is None:
+            found.notes.append("the rows were made to obey what the revision adds: it fails where there are others")
         return found
+
+    def _look(self, template: str, found: _Found) -> tuple[set[int], dict[int, Table]]:
+        """Trace a copy of a database; the tables that the revision works on, and how it leaves them."""
+        with self._server.copy(template) as database:
+            dsn = self._server.dsn(database)
+            found.trace = trace(self._server, database, self._order(dsn, handshake=True, trace=True))
+            with self._server.connect(self._base) as connection:
+                touched = find_roots(connection, found.trace.touched)
+            with self._server.connect(database) as connection:
+                found.shape = read_shape(connection)
+                return touched, read_tables(connection, find_roots(connection, touched))
+
+    def _plan(self, touched: set[int], after: dict[int, Table], *, obey: bool) -> Plan:
+        with self._server.connect(self._base) as connection:
+            targets = {key.target for table in after.values() for key in table.foreign_keys} if obey else set()
+            tables = read_tables(connection, touched | find_roots(connection, targets))
+        tables = look_ahead(tables, after) if obey else tables
+        return Plan(tables, sort_tables(tables), frozenset(touched), self._read_statistics(tables.values()))
 
     def _read_statistics(self, tables: Iterable[Table]) -> dict[str, TableStatistics]:
         if self._options.stats_from is None:
@@ -185,7 +218,13 @@ class _Rehearsal:
                 connection.execute("CHECKPOINT")
             self._tell(f"{revision}: running it beside {len(specs) - 1} readers and writers")
             known = {"skipped": frozenset(found.trace.skipped), "parts": found.trace.parts}
-            return measure(self._server, database, self._order(self._server.dsn(database), **known), specs), filled
+            return measure(
+                self._server,
+                database,
+                self._order(self._server.dsn(database), **known),
+                specs,
+                self._options.baseline_seconds,
+            ), filled
 
     def _interrupt(self, tiny: str, found: _Found, reports: list[StatementReport]) -> None:
         interruptions = plan_interruptions(found.trace.statements)
@@ -209,6 +248,11 @@ class _Rehearsal:
 
 def _choose_sizes(rows: int) -> tuple[int, int]:
     return max(1, rows // _SHARE_OF_SMALL), rows
+
+
+def _refuses_rows(error: str) -> bool:
+    """Whether it is the rows that an error is about: the drivers name it so."""
+    return any(word in error.partition(":")[0] for word in ("Violation", "IntegrityError"))
 
 
 def _count_errors(measured: Measured) -> dict[str, int]:

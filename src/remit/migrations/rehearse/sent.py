@@ -49,7 +49,9 @@ def must_be_alone(sql: str) -> bool:
     except SyntaxUnknownError:
         return True
     return len(parts) != 1 or any(
-        part.kind in _ALONE or (part.kind == "cluster_stmt" and "relation" not in part.body) or _is_concurrent(part.body)
+        part.kind in _ALONE
+        or (part.kind == "cluster_stmt" and "relation" not in part.body)
+        or _is_concurrent(part.body)
         for part in parts
     )
 

@@ -81,7 +81,9 @@ class ScratchServer:
         with self.connect("postgres") as admin:
             while fetch_value(admin, question, [database]):
                 if time.monotonic() > deadline:
-                    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+                    admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
+                    )
                 time.sleep(0.01)
 
 

@@ -1,6 +1,7 @@
 """How many rows each table gets."""
 
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from remit.migrations.rehearse.catalog import ForeignKey, Table

@@ -57,7 +57,8 @@ def read_statistics(dsn: str, tables: Iterable[str]) -> dict[str, TableStatistic
                 row = connection.execute(
                     "SELECT greatest(c.reltuples, (SELECT sum(greatest(p.reltuples, 0)) FROM pg_inherits i "
                     "JOIN pg_class p ON p.oid = i.inhrelid WHERE i.inhparent = c.oid))::bigint "
-                    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+                    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                    "WHERE n.nspname = %s AND c.relname = %s",
                     [schema or "public", table],
                 ).fetchone()
                 if row is None:

@@ -146,9 +146,7 @@ def _make_times(start: str, unit: str) -> Callable[[Column, int, str, int | None
     def make(column: Column, _: int, number: str, __: int | None) -> list[Value]:
         cast = f"::{column.type}"
         moment = f"({start} + g * interval '1 {unit}'){cast}"
-        later, earlier = (
-            f"({start} + g * interval '1 {unit}' {sign} interval '1 day'){cast}" for sign in ("+", "-")
-        )
+        later, earlier = (f"({start} + g * interval '1 {unit}' {sign} interval '1 day'){cast}" for sign in ("+", "-"))
         return [
             Value(f"({start} + ({number} % 30000000) * interval '1 {unit}'){cast}"),
             Value(moment, True),
