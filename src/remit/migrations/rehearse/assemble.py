@@ -109,7 +109,8 @@ def _list_locks(step: Step, traced: Sequence[TracedStatement], measured: Measure
     for lock in taken | inherited | seen:
         found = spans.get(lock) or []
         # A lock that came and went between two looks was held for no longer than its transaction lasted.
-        shortest = max(window.released - window.start for window in step.windows) if lock in taken else 0.0
+        known = lock in taken or lock in inherited
+        shortest = max(window.released - window.start for window in step.windows) if known else 0.0
         held = max([shortest, *(span.end - span.start for span in found)])
         holds.append(LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or lock not in taken))
     return sorted(holds, key=lambda hold: (hold.relation, hold.mode))

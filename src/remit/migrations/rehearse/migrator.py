@@ -12,10 +12,12 @@ from remit.migrations.rehearse.child import Order
 
 _PRELOAD = [
     "alembic.command",
-    "sqlalchemy.dialects.postgresql",
+    "google.protobuf.json_format",
+    "postgast",
     "psycopg",
     "remit.migrations.rehearse.child",
-    "postgast",
+    "remit.migrations.rehearse.probes",
+    "sqlalchemy.dialects.postgresql.psycopg",
 ]
 
 WAITED_FOR = ("before", "after", "ran")

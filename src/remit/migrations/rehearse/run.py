@@ -26,6 +26,7 @@ from remit.migrations.rehearse.traffic import make_specs
 
 _TINY = 500
 _SHARE_OF_SMALL = 5
+_LEAST_TO_COMPARE = 1000
 _ROUNDS_TO_FIND_TABLES = 3
 
 
@@ -68,17 +69,35 @@ def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], 
     began = time.monotonic()
     tell("starting a scratch server")
     with open_server() as server:
-        base = server.create()
-        reports = []
-        for script in project.revisions:
-            for ancestor in list_ancestors(script):
-                tell(f"migrating to {ancestor}")
-                error, _ = run_through(project.order(server.dsn(base), ancestor, watch=False))
-                if error is not None:
-                    raise RehearseError(f"the revisions up to {ancestor} do not run on an empty database: {error}")
-            reports.append(_Rehearsal(server, project, options, script, base, tell).run())
+        reports = rehearse_on(server, server.create(), project, options, tell)
         asked = max([options.rows, *(report.asked for report in reports)]) if options.stats_from else options.rows
         return Report(asked, options.max_stall_ms, reports, server.version, time.monotonic() - began)
+
+
+def rehearse_on(
+    server: ScratchServer, base: str, project: RehearsedProject, options: Options, tell: Callable[[str], None]
+) -> list[RevisionReport]:
+    """Rehearse the revisions of a project on a server that is there.
+
+    Args:
+        server: which.
+        base: a database of it, empty or at a revision before those to rehearse. It is migrated on with them.
+        project: whose.
+        options: how.
+        tell: as for `rehearse`.
+
+    Raises:
+        RehearseError: it could not be done.
+    """
+    reports = []
+    for script in project.revisions:
+        for ancestor in list_ancestors(script):
+            tell(f"migrating to {ancestor}")
+            error, _ = run_through(project.order(server.dsn(base), ancestor, watch=False))
+            if error is not None:
+                raise RehearseError(f"the revisions up to {ancestor} do not run on an empty database: {error}")
+        reports.append(_Rehearsal(server, project, options, script, base, tell).run())
+    return reports
 
 
 @dataclass
@@ -198,9 +217,8 @@ class _Rehearsal:
         return Plan(tables, sort_tables(tables), frozenset(touched), self._read_statistics(tables.values()))
 
     def _read_statistics(self, tables: Iterable[Table]) -> dict[str, TableStatistics]:
-        if self._options.stats_from is None:
-            return {}
-        return read_statistics(self._options.stats_from, [table.name for table in tables])
+        names = [table.name for table in tables]
+        return read_statistics(self._options.stats_from, names) if self._options.stats_from and names else {}
 
     def _count_asked(self, plan: Plan) -> int:
         known = [plan.statistics[plan.tables[oid].name].rows for oid in plan.touched if plan.statistics]
@@ -247,7 +265,8 @@ class _Rehearsal:
 
 
 def _choose_sizes(rows: int) -> tuple[int, int]:
-    return max(1, rows // _SHARE_OF_SMALL), rows
+    """Two sizes whose difference can be seen, or one."""
+    return (rows // _SHARE_OF_SMALL if rows >= _LEAST_TO_COMPARE else rows), rows
 
 
 def _refuses_rows(error: str) -> bool:

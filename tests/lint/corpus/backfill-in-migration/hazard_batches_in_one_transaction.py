@@ -12,7 +12,10 @@ depends_on = None
 def upgrade() -> None:
     bind = op.get_bind()
     while bind.execute(
-        sa.text("UPDATE users SET name = email WHERE id IN (SELECT id FROM users WHERE name IS NULL AND email IS NOT NULL LIMIT 1000)")
+        sa.text(
+            "UPDATE users SET name = email WHERE id IN "
+            "(SELECT id FROM users WHERE name IS NULL AND email IS NOT NULL LIMIT 1000)"
+        )
     ).rowcount:
         pass
 

@@ -13,7 +13,10 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         bind = op.get_bind()
         while bind.execute(
-            sa.text("UPDATE users SET name = email WHERE id IN (SELECT id FROM users WHERE name IS NULL AND email IS NOT NULL LIMIT 1000)")
+            sa.text(
+                "UPDATE users SET name = email WHERE id IN "
+                "(SELECT id FROM users WHERE name IS NULL AND email IS NOT NULL LIMIT 1000)"
+            )
         ).rowcount:
             pass
 
