@@ -8,31 +8,13 @@ import typer
 from remit.cli.context import AsJson, DataDir, configured
 from remit.cli.db_lint import lint
 from remit.cli.db_rehearse import rehearse
+from remit.cli.db_upgrade import upgrade
 from remit.cli.output import print_line, show, show_list
 
 db_commands = typer.Typer(help="Lint and run migrations; back up and stop the database.")
 db_commands.command(epilog="$ remit db lint --since main")(lint)
 db_commands.command(epilog="$ remit db rehearse --rows 1000000 --revision head")(rehearse)
-
-
-@db_commands.command(epilog="$ remit db upgrade")
-def upgrade(
-    revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head",
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Bring the database up to date. Safe beside running servers, and to repeat."""
-    from remit.db.connect import open_database_blocking
-    from remit.migrations import run
-
-    with open_database_blocking(configured(data_dir=data_dir)) as dsn:
-        before = run.current(dsn)
-        run.upgrade(dsn, revision)
-        after = run.current(dsn)
-    text = f"The database went from revision {before or 'nothing'} to {after}."
-    if before == after:
-        text = f"The database is at revision {after} already."
-    show(as_json, {"before": before, "after": after}, text)
+db_commands.command(epilog="$ remit db upgrade --dry-run")(upgrade)
 
 
 @db_commands.command(epilog="$ remit db current --json")

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from remit.db.connect import connect
 from remit.db.errors import MigrationError
 
@@ -12,8 +14,8 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def hold_migration_lock(dsn: str, wait_seconds: float = 600.0) -> Iterator[None]:
-    """Hold the database's migration lock on a connection of its own.
+def hold_migration_lock(dsn: str, wait_seconds: float = 600.0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Hold the database's migration lock on a connection of its own, which the block gets, in autocommit.
 
     It is polled in autocommit. A session that waits inside `pg_advisory_lock` keeps a snapshot while it waits; the
     holder's concurrent index build would wait for that snapshot, and the two would wait for each other.
@@ -23,6 +25,7 @@ def hold_migration_lock(dsn: str, wait_seconds: float = 600.0) -> Iterator[None]
     with connect(dsn) as connection:
         connection.autocommit = True
         connection.execute("SET idle_session_timeout = 0")
+        connection.execute("SET statement_timeout = 0")
         deadline = time.monotonic() + wait_seconds
         while not _take(connection.execute("SELECT pg_try_advisory_lock(%s)", [_KEY]).fetchone()):
             if time.monotonic() > deadline:
@@ -31,7 +34,7 @@ def hold_migration_lock(dsn: str, wait_seconds: float = 600.0) -> Iterator[None]
                     "or find its session in pg_stat_activity"
                 )
             time.sleep(_POLL_SECONDS)
-        yield
+        yield connection
 
 
 def _take(row: tuple[object, ...] | None) -> bool:

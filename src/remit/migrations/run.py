@@ -1,8 +1,6 @@
 """Run the migrations from code: the command line, `remit serve` and the tests come through here."""
 
 import logging
-import threading
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,20 +10,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg import errors
 from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from remit.db.connect import check_version, connect
-from remit.db.errors import MigrationError
+from remit.migrations.runner import run as runner
+from remit.migrations.runner.model import Limits, Outcome, Tell
 
 logger = logging.getLogger(__name__)
-
-_ATTEMPTS = 5
-_SECONDS_BETWEEN = 1.0
-
-_alembic = threading.Lock()  # Alembic keeps what it is doing in global variables
 
 
 @dataclass(frozen=True)
@@ -65,47 +57,29 @@ def current(dsn: str) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(dsn: str, revision: str = "head") -> None:
+def upgrade(dsn: str, revision: str = "head", limits: Limits | None = None, tell: Tell = logger.info) -> Outcome:
     """Bring a database to a revision. Revisions that are done stay done, whatever happens to a later one.
 
-    A table that is busy beyond the lock timeout is tried again a few times.
-    Raises UnsupportedServerError, MigrationError, or DatabaseSetupError when the server cannot be reached.
+    Args:
+        dsn: the database.
+        revision: where to stop.
+        limits: how long to wait for locks and how often to try.
+        tell: receives what happens, a line at a time.
+
+    Raises:
+        UnsupportedServerError: the server is too old.
+        LockedError: a table stayed locked by other sessions, which it names.
+        MigrationError: a revision failed.
+        DatabaseSetupError: the server cannot be reached.
     """
     check_version(dsn)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with _alembic:
-                command.upgrade(make_config(dsn), revision)
-        except DBAPIError as error:
-            if not isinstance(error.orig, errors.LockNotAvailable):
-                raise MigrationError(
-                    f"the migration stopped, run it again once this is solved: {error.orig}"
-                ) from error
-            if attempt == _ATTEMPTS:
-                raise MigrationError(
-                    "a table stayed locked by another session; see pg_stat_activity for old transactions, then run "
-                    "`remit db upgrade` again"
-                ) from error
-            logger.warning("a table is locked by another session, trying again (%s of %s)", attempt, _ATTEMPTS)
-            time.sleep(_SECONDS_BETWEEN)
-        except CommandError as error:
-            raise _explain(error) from error
-        else:
-            return
+    return runner.upgrade(make_config(dsn), revision, limits or Limits(), tell, dsn=dsn)
 
 
 def downgrade(dsn: str, revision: str) -> None:
     """Take a database back to a revision, for developers; raises MigrationError where data would be lost."""
     try:
-        with _alembic:
+        with runner.alembic_in_use:
             command.downgrade(make_config(dsn), revision)
     except CommandError as error:
-        raise _explain(error) from error
-
-
-def _explain(error: CommandError) -> MigrationError:
-    if "Can't locate revision" in str(error):
-        return MigrationError(
-            f"this Remit does not know the revision ({error}); the database was migrated by a newer one: upgrade Remit"
-        )
-    return MigrationError(str(error))
+        raise runner.explain(error) from error

@@ -77,7 +77,7 @@ def load_project(config_file: Path, revision_range: str | None = None, since: st
         raise LintError("--range and --since exclude each other: leave out one of them")
     root = config_file.resolve().parent
     config = Config(str(config_file))
-    script, revisions = _load_revisions(config, config_file)
+    script, revisions = load_scripts(config, config_file)
     bases = [revision.revision for revision in revisions if revision.is_base]
     if len(bases) > 1:
         raise LintError(
@@ -91,7 +91,36 @@ def load_project(config_file: Path, revision_range: str | None = None, since: st
     return Project(config, script, root, revisions, asked, tuple(script.get_heads()), _read_settings(root))
 
 
-def _load_revisions(config: Config, config_file: Path) -> tuple[ScriptDirectory, tuple[Script, ...]]:
+def make_project(config: Config, heads: Sequence[str], revision: str) -> Project:
+    """A project whose revisions between what a database is at and another one are asked for.
+
+    Args:
+        config: as Alembic has it; of a file or made in the code.
+        heads: what the database is at; none for an empty one.
+        revision: where to stop, as Alembic names it.
+
+    Raises:
+        LintError: it cannot be read, or the revisions are not in it.
+    """
+    file = Path(config.config_file_name or "the configuration")
+    script, revisions = load_scripts(config, file)
+    try:
+        done = {found.revision for head in heads for found in script.iterate_revisions(head, "base")}
+        wanted = {found.revision for found in script.iterate_revisions(revision, "base")}
+    except CommandError as error:
+        raise LintError(describe_command(error)) from error
+    root = file.resolve().parent if config.config_file_name else Path(script.dir)
+    return Project(
+        config, script, root, revisions, frozenset(wanted - done), tuple(script.get_heads()), _read_settings(root)
+    )
+
+
+def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tuple[Script, ...]]:
+    """The script directory that a configuration names, and its revisions, oldest first.
+
+    Raises:
+        LintError: there is none, or a revision does not import.
+    """
     try:
         script = ScriptDirectory.from_config(config)
         revisions = tuple(reversed(list(script.walk_revisions("base", "heads"))))

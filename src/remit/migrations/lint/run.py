@@ -55,16 +55,7 @@ def lint(project: Project) -> Report:
     """
     if not project.asked:
         return Report([], [], 0)
-    up = render(project.config, project.script, project.revisions, "upgrade")
-    down = render(project.config, project.script, list(reversed(project.asked_revisions)), "downgrade")
-    refused = {name: describe(error) for name, error in down.failed.items() if isinstance(error, _ASKS_DATABASE)}
-    executed = {name: describe(error) for name, error in up.failed.items() if name in project.asked}
-    unjudged: dict[str, str] = {}
-    if executed or refused:
-        unjudged = _execute(project, up, down, refused)
-    # A downgrade that refuses undoes what it did before.
-    down.events = [event for event in down.events if event.revision not in down.failed]
-    history = _view_history(project, up, down)
+    history, executed, unjudged = read_history(project)
     findings = [finding for rule in ALL for finding in rule(history)]
     findings += ask_squawk(history)
     findings += [
@@ -75,6 +66,28 @@ def lint(project: Project) -> Report:
     places = {view.revision.id: number for number, view in enumerate(history.revisions)}
     kept.sort(key=lambda finding: (places[finding.revision], finding.line, _ORDER[finding.level], finding.rule))
     return Report(kept, allowed, len(project.asked), executed)
+
+
+def read_history(project: Project) -> tuple[History, dict[str, str], dict[str, str]]:
+    """What the revisions run, statement by statement.
+
+    Returns:
+        The history; the revisions that had to be executed in a scratch database, with the reason; and the downgrades
+        that failed there too.
+
+    Raises:
+        LintError: a revision neither renders nor runs.
+    """
+    up = render(project.config, project.script, project.revisions, "upgrade")
+    down = render(project.config, project.script, list(reversed(project.asked_revisions)), "downgrade")
+    refused = {name: describe(error) for name, error in down.failed.items() if isinstance(error, _ASKS_DATABASE)}
+    executed = {name: describe(error) for name, error in up.failed.items() if name in project.asked}
+    unjudged: dict[str, str] = {}
+    if executed or refused:
+        unjudged = _execute(project, up, down, refused)
+    # A downgrade that refuses undoes what it did before.
+    down.events = [event for event in down.events if event.revision not in down.failed]
+    return _view_history(project, up, down), executed, unjudged
 
 
 def _execute(project: Project, up: Rendering, down: Rendering, refused: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Runs the migrations of any Alembic project on a database that is in use."""
