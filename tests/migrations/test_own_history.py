@@ -1,4 +1,4 @@
-"""Our own revisions on a real server: what they really lock, rewrite and touch, beside what the written history says."""
+"""Our own revisions on a real server: what they really lock and rewrite, beside what the written history says."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -116,4 +116,3 @@ def test_a_lock_that_the_plan_does_not_know_is_seen(empty_database: str) -> None
     with watch(empty_database) as seen:
         run.upgrade(empty_database, "0002")
     assert {table for held in seen.steps for table, mode in held.items() if mode == Mode.ACCESS_EXCLUSIVE} == {"tasks"}
-

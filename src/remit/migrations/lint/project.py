@@ -9,6 +9,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from remit.migrations.lint.errors import LintError
@@ -107,7 +108,7 @@ def make_project(config: Config, heads: Sequence[str], revision: str) -> Project
     try:
         done = {found.revision for head in heads for found in script.iterate_revisions(head, "base")}
         wanted = {found.revision for found in script.iterate_revisions(revision, "base")}
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise LintError(describe_command(error)) from error
     root = file.resolve().parent if config.config_file_name else Path(script.dir)
     return Project(
@@ -135,7 +136,7 @@ def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tu
     return script, revisions
 
 
-def describe_command(error: CommandError) -> str:
+def describe_command(error: Exception) -> str:
     """Alembic's own words, on one line."""
     return " ".join(str(error).split())
 

@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
@@ -79,7 +80,7 @@ def _describe_failure(state: _State, error: DBAPIError) -> str:
     return f"{where}, run it again once this is solved: {error.orig}"
 
 
-def explain(error: CommandError) -> MigrationError:
+def explain(error: Exception) -> MigrationError:
     """Alembic's refusal in words that say what to do."""
     text = " ".join(str(error).split())
     if "Can't locate revision" in text:
@@ -214,7 +215,7 @@ def _check_heads(script: ScriptDirectory, revision: str, after: Sequence[str]) -
     try:
         wanted = [found.revision for found in script.get_revisions(revision) if found is not None]
         applied = {found.revision for head in after for found in script.iterate_revisions(head, "base")}
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise explain(error) from error
     missing = [name for name in wanted if name not in applied]
     if missing:

@@ -2,8 +2,7 @@
 
 Revision ID: 0014
 
-The tables are new and empty. The columns of `tenants` and `outbox` are added without reading or rewriting a row: one is
-nullable, the other has a constant default.
+The tables are new and empty. The column of `outbox` is added without reading or rewriting a row, by its constant default.
 """
 
 from pathlib import Path
@@ -17,13 +16,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables, add the columns."""
+    """Make the tables, add the column."""
     run_script(Path(__file__).with_suffix(".sql").read_text())
 
 
 def downgrade() -> None:
     """Drop them: what an engine elsewhere holds is found out again by a reconciliation."""
-    execute("ALTER TABLE tenants DROP COLUMN authz_zedtoken")
     execute("ALTER TABLE outbox DROP COLUMN forward")
     execute("DROP TABLE projected_relationships")
     execute("DROP TABLE projections")

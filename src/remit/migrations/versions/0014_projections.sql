@@ -24,4 +24,3 @@ CREATE TABLE projected_relationships (
 
 ALTER TABLE outbox ALTER COLUMN tenant_id DROP NOT NULL;
 ALTER TABLE outbox ADD COLUMN forward boolean DEFAULT false NOT NULL;
-ALTER TABLE tenants ADD COLUMN authz_zedtoken text;
