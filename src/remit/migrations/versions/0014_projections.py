@@ -2,7 +2,8 @@
 
 Revision ID: 0014
 
-The tables are new and empty. The column of `outbox` is added without reading or rewriting a row, by its constant default.
+The tables are new and empty. The column of `outbox` is added without reading or rewriting a row: its default
+is constant.
 """
 
 from pathlib import Path
