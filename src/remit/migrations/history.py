@@ -7,12 +7,11 @@ from remit.migrations.lint.project import make_project
 from remit.migrations.plan import PlannedRevision, PlannedStatement, describe_locks, make_plan
 from remit.migrations.run import make_config
 
-_INTRODUCTION = (
-    "Written from the revisions by `python -m remit.migrations.history docs/migrations.md`; a test compares. Under "
-    "each statement stand the locks that it takes on tables in use, and what takes time in proportion to one. What only "
-    "touches tables that the revision itself makes, which nobody uses yet, has neither. A test compares the locks with "
-    "those that a server really grants."
-)
+_INTRODUCTION = """\
+Written from the revisions by `python -m remit.migrations.history docs/migrations.md`; a test compares. Under each
+statement stand the locks that it takes on tables in use, and what takes time in proportion to one. What only touches
+tables that the revision itself makes, which nobody uses yet, has neither. A test compares the locks with those that a
+server really grants."""
 
 
 def make_page() -> str:

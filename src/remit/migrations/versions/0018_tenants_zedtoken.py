@@ -1,6 +1,6 @@
 """The newest token of each tenant
 
-Revision ID: 0017
+Revision ID: 0018
 
 A revision of its own, so that a wait for this table stops nobody at another. Databases that had the column from an
 earlier form of 0014 keep it.
@@ -8,8 +8,8 @@ earlier form of 0014 keep it.
 
 from remit.migrations.online import execute
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
