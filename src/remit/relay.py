@@ -25,13 +25,16 @@ AT_ONCE = 8
 # What a request is still delivering itself.
 GRACE = timedelta(seconds=2.5)
 
-# Revocations first, then the oldest. A lease keeps two workers from one resource.
+# Revocations first, then the oldest. A lease keeps two workers from one resource. Ids that are stored hashed are read
+# back: those of other servers' resources are no UUIDs.
 _DUE = """
-SELECT o.resource_type, o.resource_id::text
+SELECT o.resource_type, coalesce(min(i.text), o.resource_id::text) AS resource_id
   FROM outbox o LEFT JOIN projections p USING (resource_type, resource_id)
+  LEFT JOIN authz_types t ON t.name = o.resource_type
+  LEFT JOIN authz_ids i ON i.type = t.code AND i.id = o.resource_id
  WHERE o.dead_at IS NULL AND (p.leased_until IS NULL OR p.leased_until < now())
    AND coalesce(p.retry_at, o.created_at + $1::interval) <= now()
- GROUP BY 1, 2 ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $2
+ GROUP BY o.resource_type, o.resource_id ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $2
 """
 
 

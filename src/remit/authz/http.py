@@ -11,6 +11,7 @@ answer: neither a yes nor an absence. Nothing that the provider writes is shown 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any, Final, Self
 
 import httpx
@@ -99,6 +100,7 @@ class HttpRemote:
         self._url = url.rstrip("/")
         self._seconds = seconds
         self._principal_of = principal_of
+        self._account: str | None = None
         self._client = httpx.AsyncClient(
             headers={"content-type": "application/json", "accept": "application/json", **(headers or {})},
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
@@ -117,6 +119,12 @@ class HttpRemote:
             raise NotOffered("the engine `http` needs REMIT_AUTHZ_URL, the address of the auth provider")
         url = settings.authz_url.get_secret_value()
         return cls(url, seconds=settings.authz_timeout, principal_of=principal_of)
+
+    def in_account(self, account_id: str) -> "HttpRemote":
+        """The same provider, on the same connections, with this account in every principal."""
+        bound = copy(self)
+        bound._account = account_id
+        return bound
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:  # noqa: ARG002
         """The answers, in the order asked; a provider gives one per call, so several calls go out at once.
@@ -261,7 +269,7 @@ class HttpRemote:
 
     async def _post(self, path: str, body: dict[str, Any], subject: Subject | None, account: str | None = None) -> Any:
         """The JSON of a 200; a 403 is a `RemoteError` that says `denied`."""
-        principal = await self._principal_of(subject, account)
+        principal = await self._principal_of(subject, account or self._account)
         content = orjson.dumps({"principal": principal, **body})
         try:
             response = await self._client.post(f"{self._url}/v1/authz/{path}", content=content)

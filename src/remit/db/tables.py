@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import BYTEA, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, UUID
 from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
@@ -88,6 +88,17 @@ tenants = Table(
     _at("disabled_at", nullable=True),
     Column("authz_zedtoken", Text),  # of the newest delivered change of the tenant, its agents and its groups
     UniqueConstraint("name"),
+)
+
+# How the auth provider routes an account; one without a row has the server's default.
+account_flags = Table(
+    "account_flags",
+    metadata,
+    Column("tenant_id", UUID, ForeignKey("tenants.id"), primary_key=True),
+    Column("check_backend", Text, nullable=False),
+    Column("dual_write", ARRAY(Text), nullable=False),
+    _at("updated_at"),
+    CheckConstraint("check_backend IN ('postgres', 'spicedb', 'http')", name="check_backend"),
 )
 
 subjects = Table(

@@ -9,17 +9,24 @@ from fastapi import FastAPI
 from remit import health
 from remit.app import add_error_handlers
 from remit.audit import AuditTrail
-from remit.authz.load import load_engine
+from remit.authz.decide import Decider
+from remit.authz.load import load_engine, make_deliverer
+from remit.authz.modes import ModeBook
+from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
-from remit.provider import routes
+from remit.provider import flag_routes, routes
 from remit.provider.caller import CallerSecret
+from remit.provider.elsewhere import open_remotes
+from remit.provider.flags import default_flags
+from remit.provider.principals import derive_key
+from remit.provider.standing import Provider
 from remit.settings import Settings
 from remit.telemetry.middleware import RequestContext
 from remit.telemetry.tracing import Tracing
 from remit.version import __version__
 
-ROUTERS = (health.router, routes.router)
+ROUTERS = (health.router, routes.router, flag_routes.router)
 
 
 def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
@@ -29,20 +36,44 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         settings: the process's settings; `secret_key` must be set.
         dsn: where the database is.
     """
+    secret = settings.secret_key
+    if secret is None:
+        raise ValueError("the provider signs what it hands out, and REMIT_SECRET_KEY is not set")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.database = database = await Database.open(dsn, size=settings.pool_size, timeout=settings.pool_timeout)
         async with database.connection() as connection:
-            app.state.engine = await load_engine(connection, settings)
+            # Which resources an engine elsewhere is told of is for the accounts' flags to say, not for the engine.
+            engine = await load_engine(connection, settings.model_copy(update={"authz_engine": "embedded"}))
+            modes = ModeBook(engine.mode_policy, database)
+            await modes.refresh(connection)
+        app.state.decider = Decider(engine, modes)
         app.state.audit = audit = AuditTrail(database)
-        loop = asyncio.create_task(keep_running("audit trail", audit.run))
+        app.state.schema = schema = SchemaWatch(engine, database)
+        app.state.delivery = None
+        remotes = await open_remotes(settings, engine)
+        app.state.provider = Provider(
+            settings,
+            database,
+            engine,
+            audit,
+            derive_key(secret.get_secret_value()),
+            remotes,
+            make_deliverer(settings, database, engine, remotes.get("spicedb")),
+            default_flags(remotes),
+        )
+        works = (audit.run, modes.run, schema.run)
+        loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]
         try:
             yield
         finally:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            for remote in remotes.values():
+                await remote.aclose()
             await app.state.tracing.aclose()
             await database.close()
 
@@ -59,6 +90,6 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.include_router(router)
     add_error_handlers(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
-    secret = settings.auth_caller_secret
-    app.add_middleware(CallerSecret, secret=secret.get_secret_value() if secret else None)
+    caller = settings.auth_caller_secret
+    app.add_middleware(CallerSecret, secret=caller.get_secret_value() if caller else None)
     return app

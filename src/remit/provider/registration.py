@@ -18,8 +18,8 @@ from remit.provider.standing import Asker
 _ON_PARENT = {"task": "execute", "api_key": "update", "schedule": "update"}
 
 
-async def register(asker: Asker, type: str, selector: str, parent: tuple[str, str] | None) -> None:
-    """Make the principal the owner of a new resource: account, owner and parent in one step.
+async def register(asker: Asker, type: str, selector: str, parent: tuple[str, str] | None) -> Resource:
+    """Make the principal the owner of a new resource, and return it: account, owner and parent in one step.
 
     The same registration again changes nothing.
 
@@ -41,14 +41,18 @@ async def register(asker: Asker, type: str, selector: str, parent: tuple[str, st
         same_parent = parents == ([Subject(above.type, above.id)] if above else [])
         if not same_parent or asker.subject not in _owners(facts):
             _refuse(asker, "register", resource, f"This {type} is registered already.")
-        return
-    await _create(asker, resource, above)
+    else:
+        await _create(asker, resource, above)
+    return resource
 
 
-async def grant(asker: Asker, type: str, selector: str, operation: str) -> None:
+async def grant(asker: Asker, type: str, selector: str, operation: str) -> tuple[Resource, bool]:
     """Confirm what the principal holds; a resource that nobody registered becomes his.
 
     A request proves nothing but that the principal wants it, so a grant on what others own gives nothing.
+
+    Returns:
+        The resource, and whether it was registered just now.
 
     Raises:
         Forbidden: he holds no such thing.
@@ -59,12 +63,14 @@ async def grant(asker: Asker, type: str, selector: str, operation: str) -> None:
         if operation != "create":
             _refuse(asker, "grant", resource, f"You may not {operation} this {type}.")
         await _create(asker, resource, None)
-    elif not (await ask(asker, [("update" if operation == "create" else operation, resource)]))[0]:
+        return resource, True
+    if not (await ask(asker, [("update" if operation == "create" else operation, resource)]))[0]:
         _refuse(asker, "grant", resource, f"This {type} belongs to somebody else.")
+    return resource, False
 
 
-async def deregister(asker: Asker, type: str, selector: str, action: str = "deregister") -> None:
-    """Remove every relationship of a resource; one that is not registered is no error.
+async def may_remove(asker: Asker, action: str, type: str, selector: str) -> Resource | None:
+    """The resource, if the principal may remove it; None if it is not registered.
 
     The owner may always: what hangs under an agent that is gone can be deleted by nobody else.
 
@@ -73,28 +79,23 @@ async def deregister(asker: Asker, type: str, selector: str, action: str = "dere
     """
     resource = to_resource(asker.account_id, type, selector)
     if resource is None:
-        return
+        return None
     await _lock(asker, resource)
     facts = await _read(asker, resource)
     if not facts:
-        return
+        return None
     if asker.subject not in _owners(facts) and not any(
         await ask(asker, [("delete", resource), ("manage", asker.tenant)])
     ):
         _refuse(asker, action, resource, f"You may not delete this {type}.")
+    return resource
+
+
+async def remove(asker: Asker, resource: Resource) -> None:
+    """Remove every relationship of a resource, as resource and as subject."""
     await asker.provider.engine.remove_all(
         asker.connection, resource, actor=str(asker.subject), request_id=asker.request_id
     )
-
-
-async def revoke(asker: Asker, type: str, selector: str, operation: str) -> None:
-    """What the caller sends when it has deleted a resource: remove it. It sends no deregistration for tasks.
-
-    Raises:
-        Forbidden: as `deregister`.
-    """
-    if operation == "delete":
-        await deregister(asker, type, selector, "revoke")
 
 
 async def _create(asker: Asker, resource: Resource, parent: Resource | None) -> None:

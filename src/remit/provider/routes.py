@@ -13,9 +13,15 @@ from remit.authz.route import GuardedRoute, unguarded
 from remit.errors import Forbidden
 from remit.provider.authentication import authenticate_headers
 from remit.provider.principals import issue_principal
-from remit.provider.questions import Operation, ResourceType, check, search
-from remit.provider.registration import deregister, grant, register, revoke
-from remit.provider.standing import Provider, admit
+from remit.provider.questions import Operation, ResourceType
+from remit.provider.routing import (
+    check_where_routed,
+    grant_everywhere,
+    register_everywhere,
+    remove_everywhere,
+    search_where_routed,
+)
+from remit.provider.standing import Provider
 
 _ITSELF = unguarded("it is the question itself")
 _ASKS = unguarded("it asks the graph about the principal in its body")
@@ -86,9 +92,8 @@ async def authn(request: Request) -> dict[str, str]:
 @router.post("/authz/check", openapi_extra=_ITSELF)
 async def check_operation(request: Request, body: OperationRequest) -> Done:
     """200 for yes, 403 for no."""
-    async with admit(request, body.principal) as asker:
-        allowed = await check(asker, body.resource.type, body.resource.selector, body.operation)
-    if not allowed:
+    named = body.resource.type, body.resource.selector
+    if not await check_where_routed(request, body.principal, *named, body.operation):
         raise Forbidden(f"You may not {body.operation} this {body.resource.type}.")
     return Done()
 
@@ -96,23 +101,24 @@ async def check_operation(request: Request, body: OperationRequest) -> Done:
 @router.post("/authz/search", openapi_extra=_ITSELF)
 async def search_resources(request: Request, body: SearchRequest) -> Found:
     """Every id on which the principal may do the operation."""
-    async with admit(request, body.principal) as asker:
-        return Found(items=await search(asker, body.filter_resource, body.filter_operation))
+    found = await search_where_routed(request, body.principal, body.filter_resource, body.filter_operation)
+    return Found(items=found)
 
 
 @router.post("/authz/grant", openapi_extra=_ASKS)
 async def grant_operation(request: Request, body: OperationRequest) -> Done:
     """Confirm that the resource is the principal's."""
-    async with admit(request, body.principal) as asker:
-        await grant(asker, body.resource.type, body.resource.selector, body.operation)
+    named = body.resource.type, body.resource.selector
+    await grant_everywhere(request, body.principal, *named, body.operation)
     return Done()
 
 
 @router.post("/authz/revoke", openapi_extra=_ASKS)
 async def revoke_operation(request: Request, body: OperationRequest) -> Done:
-    """Take the resource back; what is not there is no error."""
-    async with admit(request, body.principal) as asker:
-        await revoke(asker, body.resource.type, body.resource.selector, body.operation)
+    """Remove a deleted resource: of tasks the caller sends no deregistration. What is not there is no error."""
+    named = body.resource.type, body.resource.selector
+    if body.operation == "delete":
+        await remove_everywhere(request, body.principal, "revoke", *named)
     return Done()
 
 
@@ -120,14 +126,12 @@ async def revoke_operation(request: Request, body: OperationRequest) -> Done:
 async def register_resource(request: Request, body: RegisterRequest) -> Done:
     """Account, owner and parent of a new resource, in one step."""
     parent = (body.parent.type, body.parent.selector) if body.parent else None
-    async with admit(request, body.principal) as asker:
-        await register(asker, body.resource.type, body.resource.selector, parent)
+    await register_everywhere(request, body.principal, body.resource.type, body.resource.selector, parent)
     return Done()
 
 
 @router.post("/authz/deregister", openapi_extra=_ASKS)
 async def deregister_resource(request: Request, body: DeregisterRequest) -> Done:
     """Remove every relationship of a resource."""
-    async with admit(request, body.principal) as asker:
-        await deregister(asker, body.resource.type, body.resource.selector)
+    await remove_everywhere(request, body.principal, "deregister", body.resource.type, body.resource.selector)
     return Done()
