@@ -3,11 +3,18 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 from support.databases import make_database
 from support.graph import Seeder, World, make_world, open_seeder
 from support.provider import Peer, ProviderProcess, run_provider
 
 from remit.db.embedded import EmbeddedPostgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_log() -> None:
+    """Log lines that are cheap to write; structlog's own default renders every local variable of a traceback."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import structlog
 
 from remit.authz.delivery_counters import LAG, By, DeliveryCounters, Op
 from remit.authz.errors import PreconditionFailed
+from remit.authz.ids import encode_id
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.projection import (
@@ -251,7 +252,7 @@ class Deliverer:
             attempts = await connection.fetchval(
                 "SELECT attempts FROM projections WHERE resource_type = $1 AND resource_id = $2",
                 lease.resource.type,
-                lease.resource.id,
+                str(encode_id(lease.resource.type, lease.resource.id)),
             )
             wait = min(LONGEST_RETRY, timedelta(seconds=0.5 * 2 ** min(attempts or 0, 10)))
             await put_off(connection, lease, name, wait)

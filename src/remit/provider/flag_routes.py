@@ -7,14 +7,16 @@ from fastapi import APIRouter, Depends, Request
 from remit.authz.guard import Caller, absent, authorize_tenant, get_caller, label_of
 from remit.authz.model import Resource
 from remit.authz.route import GuardedRoute, requires
+from remit.identity.authenticate import authenticate
 from remit.provider.flags import AccountFlags, FlagsChange, change_flags, lock_flags, read_flags, show_flags
 from remit.provider.standing import Provider
 
 router = APIRouter(prefix="/v1/accounts", tags=["account flags"], route_class=GuardedRoute)
 
 
-async def _manage(account_id: str, caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
+async def _manage(request: Request, account_id: str) -> Caller:
     """The caller, if the account is his own and he manages it; another account is as absent as one that is none."""
+    caller = get_caller(request, await authenticate(request))
     await authorize_tenant(caller, "manage")
     if account_id != caller.principal.tenant_id:
         caller.audit.record(caller.audit_entry("account.flags", "other_tenant", Resource("tenant", account_id[:100])))
