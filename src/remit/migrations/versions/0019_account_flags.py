@@ -1,14 +1,14 @@
 """Flags of accounts: where their checks are answered, and where their resources are written besides
 
-Revision ID: 0018
+Revision ID: 0019
 
 The table is new and empty.
 """
 
 from remit.migrations.online import execute
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
