@@ -112,6 +112,8 @@ class Judge:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+        # Its start is not part of anybody's patience.
+        self._pipe.recv()
 
     def close(self) -> None:
         """End the process."""
@@ -146,6 +148,7 @@ def _serve(pipe: Connection) -> None:
     # The library logs each call to the process's own standard error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
+    pipe.send("ready")
     # Several at once, so that one slow question does not keep the others from their answers.
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
