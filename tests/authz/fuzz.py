@@ -56,20 +56,20 @@ def main() -> int:
             return fuzz(server.dsn, arguments.minutes * 60, arguments.seed, not arguments.engine_only)
 
 
-def fuzz(dsn: str, seconds: float, start_seed: int, with_spicedb: bool) -> int:
-    """Run until the time is over or something disagrees; print the tally; return the exit code."""
-    tally, started = Tally(), time.monotonic()
-    worlds = 0
-    failure: list[Case] = []
-    loop = asyncio.new_event_loop()
-    connection = loop.run_until_complete(asyncpg.connect(dsn))
-    judge = Judge() if with_spicedb else None
+class Asker:
+    """Puts worlds to the judges over a connection, which it makes anew when the driver loses it."""
 
-    def ask(case: Case, into: Tally) -> list[str]:
-        nonlocal connection
+    def __init__(self, dsn: str, judge: Judge | None) -> None:
+        self._dsn = dsn
+        self._judge = judge
+        self._loop = asyncio.new_event_loop()
+        self._connection = self._loop.run_until_complete(asyncpg.connect(dsn))
+
+    def ask(self, case: Case, into: Tally) -> list[str]:
+        """Sentences about what differs."""
         while True:
             try:
-                return loop.run_until_complete(find_disagreements(case, connection, into, judge))
+                return self._loop.run_until_complete(find_disagreements(case, self._connection, into, self._judge))
             except SchemaError as error:
                 # The engine says no to the schema by name, so that there is no answer to compare.
                 if "too large to compile" not in str(error):
@@ -82,8 +82,23 @@ def fuzz(dsn: str, seconds: float, start_seed: int, with_spicedb: bool) -> int:
                 into.count(LOST_PLACE)
                 if into.answers[LOST_PLACE] > MOST_LOST:
                     raise
-                connection.terminate()
-                connection = loop.run_until_complete(asyncpg.connect(dsn))
+                self._connection.terminate()
+                self._connection = self._loop.run_until_complete(asyncpg.connect(self._dsn))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()
+
+
+def fuzz(dsn: str, seconds: float, start_seed: int, with_spicedb: bool) -> int:
+    """Run until the time is over or something disagrees; print the tally; return the exit code."""
+    tally, started = Tally(), time.monotonic()
+    worlds = 0
+    failure: list[Case] = []
+    judge = Judge() if with_spicedb else None
+    asker = Asker(dsn, judge)
+    ask = asker.ask
 
     try:
         for worlds in itertools.count():
@@ -106,8 +121,7 @@ def fuzz(dsn: str, seconds: float, start_seed: int, with_spicedb: bool) -> int:
     finally:
         if judge is not None:
             judge.close()
-        loop.run_until_complete(connection.close())
-        loop.close()
+        asker.close()
 
 
 def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
