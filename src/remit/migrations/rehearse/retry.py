@@ -6,7 +6,7 @@ from typing import Any
 
 from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.migrator import WAITED_FOR, run_through, start
-from remit.migrations.rehearse.sent import is_concurrent
+from remit.migrations.rehearse.sent import is_concurrent, only_sets
 from remit.migrations.rehearse.server import Connection, ScratchServer
 from remit.migrations.rehearse.trace import TracedStatement, lock_tables
 
@@ -70,6 +70,10 @@ def plan_interruptions(statements: Sequence[TracedStatement]) -> dict[Interrupti
         if open_transaction:
             found[Interruption(open_transaction[-1])] = open_transaction
             open_transaction = []
+        if only_sets(statement.sql):
+            if found:
+                list(found.values())[-1].append(number)  # nothing more is left behind than before it
+            continue
         seen[statement.shape] = seen.get(statement.shape, 0) + 1
         if seen[statement.shape] > _MOST_OF_A_KIND:
             continue

@@ -64,6 +64,14 @@ def is_concurrent(sql: str) -> bool:
         return False
 
 
+def only_sets(sql: str) -> bool:
+    """Whether it only changes a setting of the session."""
+    try:
+        return all(part.kind == "variable_set_stmt" for part in parse(sql))
+    except SyntaxUnknownError:
+        return False
+
+
 def _is_concurrent(body: Any) -> bool:
     if body.get("concurrent"):
         return True
