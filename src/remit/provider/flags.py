@@ -1,8 +1,8 @@
 """Where an account's checks are answered, and where its relationships are written besides: flags per account.
 
-Remit's own table is written in every case. Whoever manages the account reads and changes its flags with an API key; the
-operator does so with `remit auth flags`. A change holds from the next request on, in every process: each request reads
-the flags in the statement that asks whether its principal stands.
+Remit's own table is written in every case. Whoever manages the account reads and changes its flags with an API key. A
+change holds from the next request on, in every process: each request reads the flags in the statement that asks whether
+its principal stands.
 """
 
 import os
