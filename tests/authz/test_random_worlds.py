@@ -12,12 +12,30 @@ from authz.generate import Case, make_case
 from authz.mutants import MUTANTS, planted
 from authz.tally import Tally
 
+from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_schema
 from remit.authz.validate import validate_text
 
 REGRESSIONS = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "regressions").glob("*.yaml"))}
+
+
+def _fact(resource: str, relation: str, subject: str) -> Relationship:
+    return Relationship(Resource("doc", resource), relation, Subject("user", subject))
+
+
+# The ids that a page begins with fail the second condition, in either order: random worlds show that seldom.
+LATE_GATE = Case(
+    """definition user {}
+definition doc {
+    relation viewer: user
+    relation member: user
+    permission read = viewer & member
+}""",
+    (*(_fact(name, "viewer", "u") for name in "dxyze"), _fact("d", "member", "u"), _fact("z", "member", "u")),
+    (_fact("d", "read", "u"), _fact("x", "read", "u")),
+)
 
 
 @cache
@@ -56,12 +74,13 @@ REFUSED = {"& is read as +": "an exclusion is never the first part of a formula"
 
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
+    worlds = [LATE_GATE, *draw_cases(7, 300)]
     with planted(name):
         if name in REFUSED:
             with pytest.raises(AssertionError, match=REFUSED[name]):
-                await disagreements(authz_database, draw_cases(7, 300), Tally())
+                await disagreements(authz_database, worlds, Tally())
         else:
-            assert await disagreements(authz_database, draw_cases(7, 300), Tally())
+            assert await disagreements(authz_database, worlds, Tally())
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)

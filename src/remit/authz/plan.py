@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
-from remit.authz.lists import ListCompiler
+from remit.authz.graph import All, Any, Call, Direct, Every, Graph, Hop, Node, Not, Same, Term
+from remit.authz.lists import FEW, ListCompiler
+from remit.authz.pages import LIST_SECONDS
 from remit.authz.postgres import PostgresEngine
+from remit.authz.reach import WIDEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +15,15 @@ class Plan:
 
     Attributes:
         check: the form of the check.
-        branches: for lists, each kind of relationship that the merge reads, with what else it asks of a row.
-        whole_sets: nodes whose objects are all found before the merge begins; cheap as long as they are few.
+        branches: for lists, each kind of relationship that the merge reads, with what is asked late of the merged ids.
+        whole_sets: nodes whose objects are all found before the merge begins, with why that may be many.
+        forms: the forms of the list in the order in which they are tried, each with whom it is for.
     """
 
     check: str
     branches: tuple[str, ...]
     whole_sets: tuple[str, ...]
+    forms: tuple[str, ...]
 
 
 def describe_plan(engine: PostgresEngine, resource_type: str, permission: str, subject_type: str = "user") -> Plan:
@@ -39,13 +43,33 @@ def describe_plan(engine: PostgresEngine, resource_type: str, permission: str, s
     else:
         hard = [found for found in recursive if compiler.linear_products(found) is None]
         check = f"all objects in reach, solved in rounds: {', '.join(map(_name, hard))} combine recursive parts"
+    lists = ListCompiler(compiler)
     branches, sets = [], []
-    for branch in ListCompiler(compiler).branches(node):
-        also = f", then asks {' and '.join(map(_describe, branch.conditions))}" if branch.conditions else ""
-        branches.append(f"{_describe(branch.leaf)}{also}")
+    for branch in lists.branches(node):
+        late = f", then asks of the merged ids {' and '.join(map(_describe, branch.conditions))}"
+        branches.append(f"{_describe(branch.leaf)}{late if branch.conditions else ''}")
         if isinstance(branch.leaf, Hop):
-            sets.append(_name(branch.leaf.target))
-    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)))
+            sets.append(_describe_set(graph, node, branch.leaf.target))
+    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)), _describe_forms(graph, node) if branches else ())
+
+
+def _describe_set(graph: Graph, node: Node, target: Node) -> str:
+    if target in graph.component(node):
+        return f"{_name(target)} (recursive over what is listed: as many as the caller may see)"
+    return f"{_name(target)} (walked up, level by level)" if graph.component(target) else _name(target)
+
+
+def _describe_forms(graph: Graph, node: Node) -> tuple[str, ...]:
+    small = f"a caller whose sets and branches number at most {WIDEST}"
+    if graph.component(node):
+        small += f"; {_name(node)} is recursive over what is listed, so that is somebody who sees little"
+    return (
+        f"ordered merge: for {small}",
+        f"all ids, then sorted: for whoever has more, and reaches at most {FEW:,} ids",
+        "scan of the newest rows, each checked: for whoever reaches more; it fills a page where he sees many of them",
+        "heads first: where the scan does not fill the page; the newest id of each branch, then what reaches the page",
+        f"scan until the time is up: where the sets take more than {LIST_SECONDS / 2:g} s to find",
+    )
 
 
 def _name(node: Node) -> str:

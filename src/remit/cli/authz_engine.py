@@ -181,10 +181,12 @@ def explain_plan(
         lines += [f"  {branch}" for branch in plan.branches] or ["  nothing: this kind of caller can never hold it"]
         if plan.whole_sets:
             lines.append(f"found whole before the merge: {', '.join(plan.whole_sets)}")
+        lines += [f"form {number}: {form}" for number, form in enumerate(plan.forms, 1)]
         value: dict[str, object] = {
             "check": plan.check,
             "branches": list(plan.branches),
             "whole_sets": list(plan.whole_sets),
+            "forms": list(plan.forms),
         }
         return value, "\n".join(lines)
 
