@@ -62,8 +62,9 @@ async def run(dsn: str, tasks: int, rounds: int) -> None:
     variants = {"without": ("bench.plain", ""), "with": ("bench.numbered", ", tenant")}
     inserts = {name: await make(connection, table, tenant) for name, (table, tenant) in variants.items()}
     samples = await connection.fetch(
-        "SELECT b.tenant, r.* FROM bench.tasks b JOIN relationships r ON r.resource_id = b.id WHERE r.subject_relation = 0"
-        " AND r.subject_type = (SELECT code FROM authz_types WHERE name = 'user') AND b.n % 997 = 0 LIMIT 1000"
+        "SELECT b.tenant, r.* FROM bench.tasks b JOIN relationships r ON r.resource_id = b.id"
+        " WHERE r.subject_relation = 0 AND r.subject_type = (SELECT code FROM authz_types WHERE name = 'user')"
+        " AND b.n % 997 = 0 LIMIT 1000"
     )
     times: dict[tuple[str, str], list[float]] = {}
     statements = {

@@ -15,6 +15,7 @@ from typing import Final
 from remit.authz.errors import RelationshipError
 
 EVERYONE: Final = uuid.UUID(int=0)
+_EVERYONE_TEXT: Final = str(EVERYONE)
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ID_RULE: Final = re.compile(r"[a-zA-Z0-9/_|\-=+]{1,1024}")
 
@@ -41,10 +42,15 @@ def encode_id(type_name: str, object_id: str) -> uuid.UUID:
     return uuid.UUID(int=number)
 
 
+def encode_text(type_name: str, object_id: str) -> str:
+    """The stored form of an id as text, which for most ids is the id: what `encode_id` gives, for many at once."""
+    return object_id if is_stored_as_is(object_id) else str(encode_id(type_name, object_id))
+
+
 def is_stored_as_is(object_id: str) -> bool:
     """Whether the id is a canonical UUID that is its own stored form."""
     match = _CANONICAL.fullmatch(object_id)
-    return match is not None and match.group(1) != "8" and object_id != str(EVERYONE)
+    return match is not None and match.group(1) != "8" and object_id != _EVERYONE_TEXT
 
 
 def check_id(object_id: str) -> None:

@@ -10,7 +10,7 @@ from remit.authz.compile import CALLER, OBJECT, Codes, Compiler
 from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
 from remit.authz.graph import Graph, Node
-from remit.authz.ids import EVERYONE, encode_id
+from remit.authz.ids import EVERYONE, encode_id, encode_text
 from remit.authz.model import Resource, Subject
 from remit.authz.pages import Lister, Listing
 from remit.authz.schema import Schema
@@ -106,7 +106,7 @@ class Questions:
             PermissionUnknown: the schema has no such type or permission.
             DepthExceeded: the graph is nested too deep to answer.
         """
-        values = (encode_id(resource.type, resource.id), self._encode_caller(subject))
+        values = (encode_text(resource.type, resource.id), self._encode_caller(subject))
         key = ("ask", resource.type, permission, subject.type, subject.relation)
         text = self._texts.get(key)
         if text is None:
@@ -129,18 +129,17 @@ class Questions:
         if any(resource.type != kind for resource in resources):
             types = {resource.type for resource in resources}
             raise RelationshipError(f"one type at a time, not {', '.join(sorted(types))}")
-        values = ([encode_id(kind, resource.id) for resource in resources], self._encode_caller(subject))
+        values = ([encode_text(kind, resource.id) for resource in resources], self._encode_caller(subject))
         key = ("bulk", kind, permission, subject.type, subject.relation)
         text = self._texts.get(key)
         if text is None:
             compiler = self.compiler_for(subject.type, subject.relation)
             sets, source, answer = write_bulk(compiler, Node(kind, permission), "q.id", self.lister.widest)
-            text = self._texts[key] = _name_both(
-                f"{sets} SELECT {answer} FROM unnest($1::uuid[]) WITH ORDINALITY q(id, place) CROSS JOIN {source}",
-                " ORDER BY q.place",
-            )
+            asked = f"SELECT {answer} FROM unnest($1::uuid[]) WITH ORDINALITY q(id, place) CROSS JOIN {source}"
+            text = self._texts[key] = _name_both(f"{sets} SELECT ARRAY({asked} ORDER BY q.place)")
         with translate_database_errors():
-            return [row[0] for row in await connection.fetch(text, *values)]
+            answers: list[bool] = await connection.fetchval(text, *values)
+            return answers
 
     def _type_code(self, name: str) -> int:
         if self.schema.get(name) is None:
@@ -177,10 +176,10 @@ class Questions:
         return text
 
 
-def _name_both(text: str, order: str = "") -> str:
+def _name_both(text: str) -> str:
     """The object and the caller of a compiled text as the parameters 1 and 2, both of which it names."""
     unused = "" if CALLER in text else " WHERE $2::uuid IS NOT NULL"
-    return f"{text}{unused}{order}".replace(OBJECT, "$1::uuid").replace(CALLER, "$2::uuid")
+    return f"{text}{unused}".replace(OBJECT, "$1::uuid").replace(CALLER, "$2::uuid")
 
 
 def fill(text: str, params: Params, values: dict[str, tuple[object, str]], parts: dict[str, str]) -> str:
