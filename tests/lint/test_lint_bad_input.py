@@ -10,6 +10,8 @@ import pytest
 from lint.conftest import MakeProject, write_revision
 from lint.test_reports import run_lint
 
+from remit.migrations.lint import render
+
 Capture = pytest.CaptureFixture[str]
 READS_DATABASE = """\
 bind = op.get_bind()
@@ -46,6 +48,10 @@ def demand_url(config: Path) -> None:
 
 def connect_anyway(config: Path) -> None:
     edit_env(config, "if context.is_offline_mode():", "create_engine(url).connect()\nif context.is_offline_mode():")
+
+
+def call_elsewhere(config: Path) -> None:
+    edit_env(config, "url = context", 'import socket\nsocket.create_connection(("192.0.2.1", 80))\nurl = context')
 
 
 def leave(config: Path) -> None:
@@ -88,6 +94,7 @@ def break_settings(config: Path) -> None:
         (break_location, "elsewhere"),
         (demand_url, "URL_THAT_NOBODY_SET"),
         (connect_anyway, "opens a database connection"),
+        (call_elsewhere, "opens a network connection"),
         (leave, "does not run offline (exit: 3)"),
         (run_nothing, "ran no migrations"),
         (use_sqlite, "dialect is sqlite"),
@@ -107,6 +114,22 @@ def test_cannot_run(make_project: MakeProject, capsys: Capture, spoil: Callable[
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+@pytest.mark.parametrize("where", ["env.py", "revision"])
+def test_code_that_never_ends(
+    make_project: MakeProject, capsys: Capture, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(render, "_SECONDS", 1.0)
+    config = make_project()
+    waits = "import threading\nthreading.Event().wait()"
+    if where == "env.py":
+        edit_env(config, "url = context", f"{waits}\nurl = context")
+    else:
+        write_revision(config.parent, waits)
+    code, out, err = run_lint(config, capsys)
+    assert (code, out) == (2, "")
+    assert "did not come to an end in 1 s" in err
 
 
 @pytest.mark.parametrize(

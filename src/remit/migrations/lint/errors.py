@@ -7,3 +7,7 @@ class LintError(Exception):
 
 class NeedsDatabaseError(LintError):
     """A revision asks the database a question that nobody can answer while it is only rendered."""
+
+
+class TookTooLongError(LintError):
+    """The project's own code did not come to an end."""

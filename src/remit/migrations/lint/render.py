@@ -1,13 +1,16 @@
 """Runs a project's env.py in Alembic's offline mode, revision by revision, and keeps what each would send."""
 
 import logging
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from alembic.config import Config
 from alembic.operations import Operations
@@ -18,9 +21,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from remit.migrations.lint.bind import RecordingBind, render_sql
-from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.errors import LintError, TookTooLongError
 from remit.migrations.lint.frames import find_sites
 from remit.migrations.lint.model import Direction, Event
+
+_SECONDS = 60.0  # a history of some hundred revisions takes a few
 
 
 @dataclass
@@ -69,6 +74,8 @@ class _Recorder:
         self.rendering.starts[revision] = len(self.rendering.events)
         try:
             migrate(**arguments)
+        except TookTooLongError:
+            raise  # a scratch database would wait as long
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a revision raises is told, none is passed over
             self.rendering.failed[revision] = error
         finally:
@@ -134,7 +141,7 @@ def render(config: Config, script: ScriptDirectory, revisions: Sequence[Script],
     recorder = _Recorder()
     environment = _make_environment(config, script, recorder, list_migrations(revisions, direction))
     where = Path(script.dir) / "env.py"
-    with environment, _refuse_connections(), _keep_quiet():
+    with environment, _refuse_connections(), _limit_time(), _keep_quiet():
         try:
             script.run_env()
         except LintError as error:
@@ -176,11 +183,38 @@ def _refuse_connections() -> Iterator[None]:
     def refuse(*_: object) -> None:
         raise LintError("it opens a database connection in offline mode")
 
+    def refuse_network(opened: socket.socket, *_: object) -> NoReturn:
+        opened.close()
+        raise LintError("it opens a network connection in offline mode, and the linter must not wait for others")
+
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
     event.listen(Engine, "do_connect", refuse)
+    socket.socket.connect = socket.socket.connect_ex = refuse_network  # type: ignore[method-assign]
     try:
         yield
     finally:
         event.remove(Engine, "do_connect", refuse)
+        socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign]
+
+
+@contextmanager
+def _limit_time(seconds: float | None = None) -> Iterator[None]:
+    """Interrupt code of the project that does not come to an end. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    limit = _SECONDS if seconds is None else seconds
+
+    def interrupt(*_: object) -> NoReturn:
+        raise TookTooLongError(f"it did not come to an end in {limit:g} s offline: it waits for something or loops")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
