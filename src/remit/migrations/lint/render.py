@@ -183,7 +183,7 @@ def _refuse_connections() -> Iterator[None]:
     def refuse(*_: object) -> None:
         raise LintError("it opens a database connection in offline mode")
 
-    def refuse_network(opened: socket.socket, *_: object) -> NoReturn:
+    def refuse_network(opened: Any, *_: Any) -> NoReturn:
         opened.close()
         raise LintError("it opens a network connection in offline mode, and the linter must not wait for others")
 
