@@ -17,6 +17,7 @@ from remit.agent_api_keys import routes as agent_api_keys
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
 from remit.authz.decide import Decider
+from remit.authz.elsewhere import Elsewhere
 from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError, PermissionUnknown
 from remit.authz.load import load_engine, make_deliverer, open_remote
@@ -24,10 +25,11 @@ from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
 from remit.authz.route import DECLARATION
 from remit.authz.schema_watch import SchemaWatch
+from remit.authz.subject_names import SubjectNames
 from remit.background import Background, keep_running
 from remit.db.params import Params
 from remit.db.pool import UNREACHABLE, Database
-from remit.errors import BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
+from remit.errors import AuthorizationUnavailable, BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
 from remit.ids import NIL_ID
 from remit.limits import Limits
@@ -88,7 +90,9 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.schema = schema = SchemaWatch(engine, database, check_schema_answers)
         app.state.remote = remote = await open_remote(settings, engine)
         app.state.delivery = make_deliverer(settings, database, engine, remote)
-        app.state.decider = Decider(engine, modes)
+        names = SubjectNames(settings.authz_subject_ids)
+        elsewhere = Elsewhere(remote, names, settings.authz_timeout) if remote is not None else None
+        app.state.decider = Decider(engine, modes, elsewhere)
         app.state.agents = AgentClient(settings, app.state.tracing)
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
@@ -204,4 +208,4 @@ def add_error_handlers(app: FastAPI) -> None:
     async def tell_authz(request: Request, error: AuthzError) -> Response:
         # The engine could not answer, and what is not answered is not allowed.
         log.error("the authorization engine failed", cause=repr(error))
-        return _respond(request, Unavailable("Authorization could not be decided; nothing was done."))
+        return _respond(request, AuthorizationUnavailable("Authorization could not be decided; nothing was done."))

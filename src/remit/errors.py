@@ -16,7 +16,8 @@
     ├── AgentTrouble                   502     -32603
     ├── TooCostly                      503     -32603
     └── Unavailable                    503     -32603
-        └── NotRegistered              503     -32603
+        ├── NotRegistered              503     -32603
+        └── AuthorizationUnavailable   503     -32603
 
 A body holds the members that published clients read (`message`, `code`, `data`, and `status_code` on 422) beside those
 of a problem document (RFC 9457). Bodies never echo input, SQL, paths or internal addresses.
@@ -196,6 +197,12 @@ class TooCostly(RemitError):
     """A list takes longer than a list may; the same request again would as well."""
 
     status, problem, title = 503, "list-too-costly", "The list takes too long for one answer"
+
+
+class AuthorizationUnavailable(Unavailable):
+    """The engine gave no answer: not an allow, and not a word about what exists."""
+
+    problem, title = "authorization-unavailable", "Authorization cannot be decided"
 
 
 class Refused(HTTPException):

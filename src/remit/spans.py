@@ -4,6 +4,7 @@ A span of a task asks the task. One without a task is for whoever wrote it and, 
 change the agent. Ids are the writers' choice, so they are unique within a tenant and each look-up is within one.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from remit.agents.service import AGENT
+from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
 from remit.authz.guard import Caller, CurrentCaller, Verdict, absent, authorize, authorize_tenant, judge, label_of
 from remit.authz.route import GuardedRoute, requires
@@ -95,9 +97,19 @@ async def _find(caller: Caller, span_id: str, permission: str) -> asyncpg.Record
     """
     params = Params()
     tenant, id = params.add(caller.principal.tenant_id, "uuid"), params.add(span_id, "text")
-    allowed = caller.check_sql(params, permission, TASK.type, "t.id")
-    readable = caller.check_sql(params, "read", TASK.type, "t.id")
-    of_agent = caller.check_sql(params, "update", AGENT.type, "s.author_agent_id")
+
+    def found(column: str) -> Callable[[Params], str]:
+        return lambda asked: (
+            f"SELECT s.{column} FROM spans s WHERE s.tenant_id = {asked.add(caller.principal.tenant_id, 'uuid')}"
+            f" AND s.id = {asked.add(span_id, 'text')}"
+        )
+
+    allowed, readable, of_agent = await caller.conditions(
+        params,
+        Ask(permission, TASK.type, "t.id", found("task_id")),
+        Ask("read", TASK.type, "t.id", found("task_id")),
+        Ask("update", AGENT.type, "s.author_agent_id", found("author_agent_id")),
+    )
     statement = f"""
         SELECT t.id, s.id AS span_id, s.task_id, t.id IS NOT NULL AND ({allowed}) AS allowed,
                t.id IS NOT NULL AND ({readable}) AS readable,
@@ -183,7 +195,7 @@ async def list_spans(
         await authorize(caller, TASK, "read", id=task_id, columns="t.id")
         where = f"{of_trace} AND s.task_id = {params.add(task_id, 'uuid')}"
     elif trace_id is not None:
-        where = f"{of_trace} AND {_visible_sql(caller, params, of_trace)}"
+        where = f"{of_trace} AND {await _visible_sql(caller, params, of_trace, trace_id)}"
         caller.note(TASK.type, "read", "listed")
     else:
         raise Invalid([("query", "must name a `trace_id` or a `task_id`")])
@@ -197,11 +209,22 @@ async def list_spans(
     return [_read(row) for row in rows]
 
 
-def _visible_sql(caller: Caller, params: Params, of_trace: str) -> str:
+async def _visible_sql(caller: Caller, params: Params, of_trace: str, trace_id: str) -> str:
     """A condition over `s`: the caller may read it. The few tasks and agents of a trace are asked once, not per row."""
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    on_task = caller.check_sql(params, "read", TASK.type, "t.id")
-    on_agent = caller.check_sql(params, "update", AGENT.type, "a.id")
+
+    def named(column: str) -> Callable[[Params], str]:
+        return lambda asked: (
+            f"SELECT DISTINCT s.{column} FROM spans s WHERE"
+            f" s.tenant_id = {asked.add(caller.principal.tenant_id, 'uuid')}"
+            f" AND s.trace_id = {asked.add(trace_id, 'text')}"
+        )
+
+    on_task, on_agent = await caller.conditions(
+        params,
+        Ask("read", TASK.type, "t.id", named("task_id")),
+        Ask("update", AGENT.type, "a.id", named("author_agent_id")),
+    )
     return f"""(
         s.task_id = ANY (ARRAY(
           SELECT t.id FROM tasks t

@@ -7,87 +7,16 @@ from pathlib import Path
 import pytest
 from support.agent import FakeAgent
 from support.databases import make_database
-from support.graph import Json, Party, World, make_world, open_seeder
+from support.graph import Party, World, make_world, open_seeder
 from support.modes import adopt_tenant, move
 from support.processes import run_remit
+from support.roles_table import BY_BOTH, BY_RELATIONSHIPS, BY_ROLES, draw_table, normal, parties_of
 from support.server import Server, serve
 
 from remit.authz.modes import Mode
 from remit.db.embedded import EmbeddedPostgres
 
-OPERATIONS = ("read", "update", "cancel", "delete", "share")
-
-# Who may do what to a task that alice, a member, has made for the agent `mine`.
-BY_ROLES = """
-               read  update  cancel  delete  share
-    alice      yes   yes     yes     yes     -
-    bob        yes   yes     -       -       -
-    bot        yes   yes     -       -       -
-    root       yes   yes     yes     yes     yes
-    viewer     yes   -       -       -       -
-    mine       yes   yes     yes     yes     -
-    other      -     -       -       -       -
-    roleless   -     -       -       -       -
-    mallory    -     -       -       -       -
-"""
-BY_RELATIONSHIPS = """
-               read  update  cancel  delete  share
-    alice      yes   yes     yes     yes     yes
-    bob        -     -       -       -       -
-    bot        -     -       -       -       -
-    root       yes   yes     yes     yes     yes
-    viewer     -     -       -       -       -
-    mine       yes   yes     yes     yes     -
-    other      -     -       -       -       -
-    roleless   -     -       -       -       -
-    mallory    -     -       -       -       -
-"""
-BY_BOTH = BY_RELATIONSHIPS.replace(
-    "alice      yes   yes     yes     yes     yes", "alice      yes   yes     yes     yes     -  "
-)
 EXPECTED: dict[Mode, str] = {"off": BY_ROLES, "write": BY_ROLES, "shadow": BY_ROLES, "enforce": BY_RELATIONSHIPS}
-
-
-async def draw_table(parties: dict[str, Party], alice: Party, mine: Party) -> str:
-    """The table as the routes answer; a cancel and a delete each get a task of their own, for they work."""
-    kept = await alice.make_task(mine)  # type: ignore[arg-type]  # an agent
-    lines = [f"{'':15}" + "".join(f"{name:<8}" for name in OPERATIONS)]
-    for name, party in parties.items():
-        cells = []
-        for operation in OPERATIONS:
-            ends = operation in ("cancel", "delete")
-            task = await alice.make_task(mine) if ends else kept  # type: ignore[arg-type]  # an agent
-            cells.append("yes" if await may(party, operation, task) else "-")
-        lines.append(f"    {name:<11}" + "".join(f"{cell:<8}" for cell in cells))
-    return _normal("\n".join(lines))
-
-
-def _normal(table: str) -> str:
-    return "\n".join(" ".join(line.split()) for line in table.strip().splitlines())
-
-
-async def may(party: Party, operation: str, task: Json) -> bool:
-    path = f"/tasks/{task['id']}"
-    readable = (await party.get(path)).status_code == 200
-    match operation:
-        case "read":
-            return readable
-        case "update":
-            response = await party.put(path, {})
-        case "cancel":
-            response = await party.post(f"{path}/cancel", {})
-        case "delete":
-            response = await party.delete(path)
-        case _:
-            response = await party.get(f"{path}/access")
-    assert response.status_code in ((200, 403) if readable else (404,)), response.text
-    return response.status_code == 200
-
-
-async def parties_of(world: World, mine: Party, other: Party) -> dict[str, Party]:
-    roleless = await world.seed.make_subject(world.tenant_id, "roleless", None)
-    named = {name: getattr(world, name) for name in ("alice", "bob", "bot", "root", "viewer")}
-    return {**named, "mine": mine, "other": other, "roleless": roleless, "mallory": world.mallory}
 
 
 @pytest.mark.parametrize("mode", EXPECTED)
@@ -96,7 +25,7 @@ async def test_operations_of_each_mode(own_server: Server, own_world: World, fak
     mine, other = await world.make_agent(fake.url, "async"), await world.make_agent(fake.url)
     await move(world.seed, world.tenant_id, mode, own_server)
     parties = await parties_of(world, mine, other)
-    assert await draw_table(parties, world.alice, mine) == _normal(EXPECTED[mode])
+    assert await draw_table(parties, world.alice, mine) == normal(EXPECTED[mode])
     # A list shows what can be read, and nothing else.
     tasks = {task["id"] for task in (await world.root.get("/tasks", limit=1000)).json()}
     for party in parties.values():
@@ -140,7 +69,7 @@ async def test_a_cap_asks_both_where_relationships_have_decided(capped: tuple[Se
     server, world = capped
     mine, other = await world.make_agent(fake.url, "async"), await world.make_agent(fake.url)
     parties = await parties_of(world, mine, other)
-    assert await draw_table(parties, world.alice, mine) == _normal(BY_BOTH)
+    assert await draw_table(parties, world.alice, mine) == normal(BY_BOTH)
     visible = (await world.bob.get("/tasks")).json()
     assert visible == []
     # A tenant that was adopted and never enforced is capped as its mode says.
@@ -151,7 +80,7 @@ async def test_a_cap_asks_both_where_relationships_have_decided(capped: tuple[Se
             await move(seed, adopted.tenant_id, mode, server)
         theirs = await adopted.make_agent(fake.url, "async")
         parties = await parties_of(adopted, theirs, await adopted.make_agent(fake.url))
-        assert await draw_table(parties, adopted.alice, theirs) == _normal(BY_ROLES)
+        assert await draw_table(parties, adopted.alice, theirs) == normal(BY_ROLES)
 
 
 @pytest.mark.parametrize(("value", "registered"), [("true", True), ("0", False)])

@@ -22,9 +22,10 @@ from remit.agents.service import AGENT
 from remit.audit import write_audit
 from remit.authz.delivery import Outcome
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, Listed, ResourceKind, absent, authorize, judge, label_of, list_visible, probe
+from remit.authz.guard import Caller, ResourceKind, absent, authorize, judge, label_of, probe
 from remit.authz.model import Resource
 from remit.authz.registration import deregister, relationships_of_api_key
+from remit.authz.visible import Listed, list_visible
 from remit.db.params import Params
 from remit.db.pool import Connection, Database
 from remit.errors import BadRequest, Conflict, Forbidden, Invalid, Unavailable

@@ -14,9 +14,10 @@ from remit.agents.registration import (
     register_with_own_key,
 )
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
-from remit.authz.guard import CurrentCaller, get_caller, list_visible
+from remit.authz.guard import CurrentCaller, get_caller
 from remit.authz.route import GuardedRoute, requires, unguarded
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
+from remit.authz.visible import list_visible
 from remit.content import Text
 from remit.db.params import Params
 from remit.identity.authenticate import authenticate_optional, read_credentials
@@ -36,7 +37,7 @@ async def list_agents(
 ) -> list[Agent]:
     """The agents that the caller may read, newest first. `x-next-cursor` leads to the next page."""
     params = Params()
-    where = [filter_by_task(caller, params, task_id)] if task_id else []
+    where = [await filter_by_task(caller, params, task_id)] if task_id else []
     listed = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
     if listed.next_cursor:
         response.headers["x-next-cursor"] = listed.next_cursor

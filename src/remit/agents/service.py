@@ -7,6 +7,7 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from remit.audit import AuditEntry, write_audit
+from remit.authz.decide import Ask
 from remit.authz.engine import Engine
 from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
 from remit.authz.model import Resource, Subject
@@ -218,8 +219,9 @@ async def end_agent(connection: Connection, engine: Engine, agent_id: str, *, en
     return True
 
 
-def filter_by_task(caller: Caller, params: Params, task_id: str) -> str:
+async def filter_by_task(caller: Caller, params: Params, task_id: str) -> str:
     """SQL over `t`: the agents of a task, none if the caller may not read it."""
-    readable = caller.check_sql(params, "read", "task", "k.id")
+    of_task = Ask("read", "task", "k.id", lambda asked: f"SELECT {asked.add(task_id, 'uuid')}")
+    (readable,) = await caller.conditions(params, of_task)
     task = params.add(task_id, "uuid")
     return f"t.id IN (SELECT k.agent_id FROM tasks k WHERE k.id = {task} AND k.status <> 'DELETED' AND {readable})"

@@ -6,31 +6,31 @@ stronger operation is 403 only for a caller who may read. Each route says in its
 answer is a success although it asked nothing of the kind is answered 500 instead (`route.py`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends, Request
 
 from remit.audit import AuditEntry, AuditTrail
-from remit.authz.decide import Decider
+from remit.authz.decide import Ask, Decider, Part
 from remit.authz.delivery import Deliverer, Outcome, Result
 from remit.authz.engine import Engine
-from remit.authz.errors import ListTooCostly, translate_database_errors
+from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
 from remit.authz.once import begin_once
+from remit.authz.overlay import tokens_sql
 from remit.db.params import Params
-from remit.db.pool import Connection, Database
-from remit.errors import Forbidden, NotFound, TooCostly
+from remit.db.pool import Database
+from remit.errors import Forbidden, NotFound
 from remit.identity.authenticate import authenticate
 from remit.identity.principal import Principal
-from remit.ids import LAST_ID
-from remit.paging import Page
+from remit.ids import NIL_ID
 from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
 
 # One outcome for absent and for unreadable: a counter that told them apart would tell what a 404 does not.
 HIDDEN = "hidden"
+NOT_ASKED = Part("FALSE", elsewhere=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +89,23 @@ class Caller:
         """The principal as histories and logs name it."""
         return str(self.subject)
 
-    def check_sql(self, params: Params, permission: str, resource_type: str, id_sql: str) -> str:
-        """A boolean SQL expression, never NULL: may the caller do `permission` to the resource?"""
-        return self.decider.check_sql(params, self.principal, permission, resource_type, id_sql)
+    def part(self, params: Params, permission: str, resource_type: str, id_sql: str) -> Part:
+        """A question as a part of a statement: may the caller do `permission` to the resource?"""
+        return self.decider.part(params, self.principal, permission, resource_type, id_sql)
+
+    async def conditions(self, params: Params, *asks: Ask) -> list[str]:
+        """The answers to questions about columns of a statement, as conditions in it."""
+        return await self.decider.conditions(self.database, params, self.principal, asks)
 
     async def holds(self, permission: str, resource: Resource) -> bool:
         """Whether the caller may do `permission` to a resource: a question of its own, which is counted."""
         params = Params()
         id_sql = params.add(resource.id, "uuid")
-        statement = f"SELECT {self.check_sql(params, permission, resource.type, id_sql)}"
+        part = self.part(params, permission, resource.type, id_sql)
         with translate_database_errors():
             async with self.database.connection() as connection:
-                allowed: bool = await connection.fetchval(statement, *params.values)
+                known = await connection.fetchval(f"SELECT {part.sql}", *params.values)
+        (allowed,) = await self.decider.settle(self.principal, [(part, known, permission, resource)])
         self.note(resource.type, permission, "allowed" if allowed else "denied")
         return allowed
 
@@ -208,41 +213,59 @@ async def probe(
     name: str | None = None,
     columns: str = "t.*",
     tenant_permission: str | None = None,
-    connection: Connection | None = None,
 ) -> Verdict:
-    """Ask, without a consequence: one statement, whatever the answer. The arguments are those of `authorize`."""
+    """Ask, without a consequence: one statement, whatever the answer. The arguments are those of `authorize`.
+
+    An engine elsewhere is asked after the statement, in one call and about absent rows too.
+
+    Raises:
+        AuthorizationUnavailable: it gave no answer.
+    """
     params = Params()
     tenant = params.add(caller.principal.tenant_id, "uuid")
     own = f"t.tenant_id = {tenant}"
-    allowed = caller.check_sql(params, permission, kind.type, "t.id")
-    # Whoever may read is not asked twice. A plan costs by its size, so no check stands in it twice either.
-    readable = "g.allowed"
-    if permission != "read":
-        readable = f"g.allowed OR {caller.check_sql(params, 'read', kind.type, 't.id')}"
-    on_tenant = caller.check_sql(params, tenant_permission, "tenant", tenant) if tenant_permission else "FALSE"
+    may = caller.part(params, permission, kind.type, "t.id")
+    read = may if permission == "read" else caller.part(params, "read", kind.type, "t.id")
+    on_tenant = caller.part(params, tenant_permission, "tenant", tenant) if tenant_permission else NOT_ASKED
     match = f"t.id = {params.add(id, 'uuid')}" if id is not None else f"{own} AND t.name = {params.add(name, 'text')}"
-    statement = (
-        f"SELECT {columns}, {own} AS guard_own, {own} AND g.allowed AS guard_allowed, "
-        f"{own} AND ({readable}) AS guard_readable, ({on_tenant}) AS guard_tenant "
-        f"FROM {kind.table} t CROSS JOIN LATERAL (SELECT {allowed} AS allowed OFFSET 0) g "
-        f"WHERE {match} AND {kind.alive}"
-    )
+    if may.elsewhere:
+        tokens = tokens_sql(params, caller.principal.tenant_id, "t")
+        asked = (
+            f"{own} AS guard_own, {may.sql} AS guard_allowed, {read.sql} AS guard_readable, {tokens} AS guard_tokens, "
+            f"t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant FROM {kind.table} t"
+        )
+    else:
+        # Whoever may read is not asked twice. A plan costs by its size, so no check stands in it twice either.
+        readable = "g.allowed" if permission == "read" else f"g.allowed OR {read.sql}"
+        asked = (
+            f"{own} AS guard_own, {own} AND g.allowed AS guard_allowed, {own} AND ({readable}) AS guard_readable, "
+            f"t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant "
+            f"FROM {kind.table} t CROSS JOIN LATERAL (SELECT {may.sql} AS allowed OFFSET 0) g"
+        )
+    statement = f"SELECT {columns}, {asked} WHERE {match} AND {kind.alive}"
     with translate_database_errors():
-        if connection is not None:
+        async with caller.database.connection() as connection:
             row = await connection.fetchrow(statement, *params.values)
-        else:
-            async with caller.database.connection() as free:
-                row = await free.fetchrow(statement, *params.values)
+    found: Any = row if row is not None else {"guard_id": id or NIL_ID, "guard_own": False}
+    resource = Resource(kind.type, found["guard_id"])
+    questions = [(may, found.get("guard_allowed"), permission, resource)]
+    if permission != "read":
+        questions.append((read, found.get("guard_readable"), "read", resource))
+    if tenant_permission:
+        home = Resource("tenant", caller.principal.tenant_id)
+        questions.append((on_tenant, found.get("guard_tenant"), tenant_permission, home))
+    answers = await caller.decider.settle(caller.principal, questions, found.get("guard_tokens") or ())
     if row is None:
         caller.note(kind.type, permission, HIDDEN)
         return Verdict(None, False, False, False, False)
-    outcome = "allowed" if row["guard_allowed"] else "denied" if row["guard_readable"] else HIDDEN
-    caller.note(kind.type, permission, outcome)
-    if row["guard_allowed"] and "id" in row:
+    allowed = found["guard_own"] and answers[0]
+    may_read = found["guard_own"] and (answers[0] or (permission != "read" and answers[1]))
+    caller.note(kind.type, permission, "allowed" if allowed else "denied" if may_read else HIDDEN)
+    if allowed and "id" in row:
         caller.questions.add((kind.type, permission, row["id"]))
     if tenant_permission:
-        caller.note("tenant", tenant_permission, "allowed" if row["guard_tenant"] else "denied")
-    return Verdict(row, row["guard_allowed"], row["guard_readable"], row["guard_own"], row["guard_tenant"])
+        caller.note("tenant", tenant_permission, "allowed" if answers[-1] else "denied")
+    return Verdict(row, allowed, may_read, found["guard_own"], bool(tenant_permission) and answers[-1])
 
 
 async def authorize(
@@ -253,7 +276,6 @@ async def authorize(
     id: str | None = None,
     name: str | None = None,
     columns: str = "t.*",
-    connection: Connection | None = None,
 ) -> asyncpg.Record:
     """The row, if the caller may `permission` it.
 
@@ -264,13 +286,12 @@ async def authorize(
         id: the id, or else
         name: the name within the caller's tenant.
         columns: select list over the alias `t`; must include `t.id`.
-        connection: a connection in whose transaction to ask; by default one is taken for this statement.
 
     Raises:
         NotFound: it is absent, of another tenant, or the caller may not read it.
         Forbidden: the caller may read it but not do this.
     """
-    verdict = await probe(caller, kind, permission, id=id, name=name, columns=columns, connection=connection)
+    verdict = await probe(caller, kind, permission, id=id, name=name, columns=columns)
     return judge(caller, kind, permission, verdict, label_of(id=id, name=name))
 
 
@@ -311,69 +332,6 @@ def deny_tenant(caller: Caller, permission: str) -> Forbidden:
         caller.audit_entry(f"tenant.{permission}", "denied", Resource("tenant", caller.principal.tenant_id))
     )
     return Forbidden(f"Your role in the tenant does not include `{permission}`. A tenant admin can give it to you.")
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A page of what a caller may read.
-
-    Attributes:
-        rows: the page, with `list_id` beside the columns asked for.
-        next_cursor: where the next page starts, None when this one is the last.
-    """
-
-    rows: Sequence[asyncpg.Record]
-    next_cursor: str | None
-
-
-async def list_visible(
-    caller: Caller,
-    kind: ResourceKind,
-    page: Page,
-    *,
-    columns: str,
-    where: Sequence[str],
-    params: Params,
-) -> Listed:
-    """The page of rows that the caller may read, newest first: one statement, for most callers.
-
-    A list that takes too long is never shown short to somebody who counts pages, since a short page means its end; who
-    follows cursors gets what was found in time, and the cursor to go on with.
-
-    Args:
-        caller: who asks.
-        kind: the type of the rows.
-        page: which part of the list.
-        columns: select list over the alias `t`; must include `t.id`.
-        where: the noun's conditions over `t`, whose values are in `params`.
-        params: the statement's parameters.
-
-    Raises:
-        TooCostly: it takes too long, and the caller follows no cursor.
-    """
-    own = f"t.tenant_id = {params.add(caller.principal.tenant_id, 'uuid')}"
-    async with caller.database.connection() as connection:
-        try:
-            found = await caller.decider.list_rows(
-                connection,
-                caller.principal,
-                kind.type,
-                table=kind.table,
-                columns=columns,
-                where=" AND ".join([own, kind.alive, *where]),
-                params=params,
-                before=page.before,
-                limit=page.rows_needed,
-            )
-        except ListTooCostly as error:
-            raise TooCostly(str(error)) from error
-    caller.note(kind.type, "read", "listed")
-    rows = found.rows[page.skip :]
-    if found.unfinished_after is None:
-        return Listed(rows, page.next_cursor([row["list_id"] for row in rows]))
-    if page.before is None:
-        raise TooCostly(f"The list takes too long for one answer. Get it in parts: begin with `cursor={LAST_ID}`.")
-    return Listed(rows, found.unfinished_after)
 
 
 def observe_checks(caller: Caller) -> None:

@@ -88,6 +88,7 @@ class HttpRemote:
     """
 
     name = "http"
+    bulk_checks = False
 
     def __init__(
         self,

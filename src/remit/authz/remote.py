@@ -86,9 +86,11 @@ class Remote(Protocol):
 
     Attributes:
         name: of the kind of engine, as in `REMIT_AUTHZ_ENGINE`.
+        bulk_checks: many questions are one call; where each is a call of its own, lists begin with a lookup.
     """
 
     name: str
+    bulk_checks: bool
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
         """The answers, in the order asked, in one round trip where the engine has one.

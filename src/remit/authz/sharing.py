@@ -1,5 +1,7 @@
 """Who else may: the roles that a resource's owner gives to users, service accounts and groups of the tenant."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -111,8 +113,7 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
         Conflict: it would take the role from the last owner, or relationships are not kept in this mode.
     """
     resource = Resource(kind.type, id)
-    async with caller.database.transaction() as connection:
-        await _lock_to_share(caller, connection, kind, id)
+    async with _locked_to_share(caller, kind, id) as connection:
         _refuse_without_registration(caller, kind)
         subject = await find_subject(
             connection, caller.principal.tenant_id, request.subject_type, request.subject_id, field="body.subject_id"
@@ -150,8 +151,7 @@ async def unshare(
         NotFound, Forbidden, Invalid, Conflict: as `share`.
     """
     resource = Resource(kind.type, id)
-    async with caller.database.transaction() as connection:
-        await _lock_to_share(caller, connection, kind, id)
+    async with _locked_to_share(caller, kind, id) as connection:
         subject = await find_subject(
             connection, caller.principal.tenant_id, subject_type, subject_id, field="query.subject_id", disabled=True
         )
@@ -182,14 +182,35 @@ def _refuse_without_registration(caller: Caller, kind: ResourceKind) -> None:
         )
 
 
-async def _lock_to_share(caller: Caller, connection: Connection, kind: ResourceKind, id: str) -> None:
-    # The lock keeps two owners from taking each other's role at the same moment.
-    await authorize(caller, kind, "share", id=id, columns="t.id", connection=connection)
-    statement = f"SELECT 1 FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR UPDATE"
-    if not await connection.fetchval(statement, id):
-        raise absent(label_of(id=id))
-    # Whoever had the lock before may have taken this caller's own role.
-    await authorize(caller, kind, "share", id=id, columns="t.id", connection=connection)
+# Every removed relationship leaves a row, so a later number tells that somebody lost a role on the resource meanwhile.
+_LAST_REMOVAL = """
+coalesce((SELECT max(h.id) FROM relationship_history h JOIN authz_types y ON y.code = h.resource_type
+           WHERE y.name = '{type}' AND h.resource_id = t.id), 0) AS last_removal
+"""
+
+
+@asynccontextmanager
+async def _locked_to_share(caller: Caller, kind: ResourceKind, id: str) -> AsyncIterator[Connection]:
+    """A transaction that holds the resource's row, for a caller who may share it at that moment.
+
+    The lock keeps two owners from taking each other's role at once. The question is asked before it, since an engine
+    elsewhere is asked without a connection, and again if somebody lost a role before the lock was had.
+
+    Raises:
+        NotFound, Forbidden: he may not.
+    """
+    last_removal = _LAST_REMOVAL.format(type=kind.type)
+    lock = f"SELECT t.id FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR UPDATE"
+    again = f"SELECT {last_removal} FROM {kind.table} t WHERE t.id = $1"
+    while True:
+        asked = await authorize(caller, kind, "share", id=id, columns=f"t.id, {last_removal}")
+        async with caller.database.transaction() as connection:
+            if not await connection.fetchval(lock, id):
+                raise absent(label_of(id=id))
+            # In a statement of its own, which sees what whoever had the lock before has committed.
+            if await connection.fetchval(again, id) == asked["last_removal"]:
+                yield connection
+                return
 
 
 def _keep_an_owner(grants: list[Relationship], leaving: Subject) -> None:

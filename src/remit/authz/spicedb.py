@@ -75,6 +75,7 @@ class SpiceDB:
     """
 
     name = "spicedb"
+    bulk_checks = True
 
     def __init__(self, channel: grpc.aio.Channel, token: str, timeout: float = 2.0) -> None:
         self._channel = channel

@@ -25,6 +25,12 @@ class Params:
             known = self._named[cast, value] = self._append(value, cast)
         return known
 
+    def copy(self) -> "Params":
+        """The same parameters, to go on with in another statement."""
+        copied = Params()
+        copied.values, copied._named = list(self.values), dict(self._named)
+        return copied
+
     def _append(self, value: object, cast: str) -> str:
         self.values.append(value)
         return f"${len(self.values)}::{cast}"

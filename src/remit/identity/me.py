@@ -40,11 +40,18 @@ async def get_me(caller: CurrentCaller) -> Me:
     id = params.add(tenant.id, "uuid")
     names = (*ROLES, *CREATES.values())
     questions = [caller.engine.check_sql(params, caller.subject, role, "tenant", id) for role in ROLES]
-    questions += [caller.check_sql(params, permission, "tenant", id) for permission in CREATES.values()]
+    parts = [caller.part(params, permission, "tenant", id) for permission in CREATES.values()]
+    selected = [*questions, *(part.sql for part in parts)]
     async with caller.database.connection() as connection:
-        row = await connection.fetchrow("SELECT " + ", ".join(questions), *params.values)
+        row = await connection.fetchrow("SELECT " + ", ".join(selected), *params.values)
     assert row is not None, "a SELECT without FROM has one row"
-    holds = dict(zip(names, row.values(), strict=True))
+    held = list(row.values())
+    asked = [
+        (part, value, permission, tenant)
+        for part, value, permission in zip(parts, held[len(ROLES) :], CREATES.values(), strict=True)
+    ]
+    answers = await caller.decider.settle(caller.principal, asked)
+    holds = dict(zip(names, [*held[: len(ROLES)], *answers], strict=True))
     for name in names:
         caller.note("tenant", name, "allowed" if holds[name] else "denied")
     return Me(

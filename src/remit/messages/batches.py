@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
 from remit.authz.guard import Caller, absent, authorize, label_of
 from remit.content import TaskMessageContent
 from remit.db.params import Params
-from remit.db.pool import Connection
 from remit.ids import new_id
 from remit.messages.service import COLUMNS, TaskMessage, publish_message, read_message
 from remit.streams.hub import StreamHub
@@ -108,25 +108,47 @@ async def update_messages(
     await authorize(caller, TASK, "update", id=task_id, columns="t.id")
     if not updates:
         return []
-    async with caller.database.transaction() as connection:
-        rows = await connection.fetch(
-            _UPDATE, task_id, list(updates), [content.model_dump(mode="json") for content in updates.values()]
-        )
-        changed = {row["id"]: read_message(row) for row in rows}
-        others = [id for id in updates if id not in changed]
-        if others:
-            await _check_readable(caller, connection, others)
+    changed = await _replace(caller, task_id, updates, all_of_task=True)
+    if changed is None:
+        await _check_readable(caller, list(updates))
+        changed = await _replace(caller, task_id, updates, all_of_task=False) or {}
     messages = [changed[id] for id in updates if id in changed]
     for message in messages:
         publish_message(hub, message, ("full",), told_by_agent=caller.principal.kind == "agent")
     return messages
 
 
-async def _check_readable(caller: Caller, connection: Connection, ids: Sequence[str]) -> None:
+async def _replace(
+    caller: Caller, task_id: str, updates: Mapping[str, TaskMessageContent], *, all_of_task: bool
+) -> dict[str, TaskMessage] | None:
+    """The changed messages by id; None, and nothing is changed, when all have to be of the task and one is not."""
+    contents = [content.model_dump(mode="json") for content in updates.values()]
+    async with caller.database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            rows = await connection.fetch(_UPDATE, task_id, list(updates), contents)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        if all_of_task and len(rows) < len(updates):
+            await transaction.rollback()
+            return None
+        await transaction.commit()
+    return {row["id"]: read_message(row) for row in rows}
+
+
+async def _check_readable(caller: Caller, ids: Sequence[str]) -> None:
     """Raise NotFound unless each of the messages belongs to a task that the caller may read."""
     params = Params()
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    readable = caller.check_sql(params, "read", TASK.type, "t.id")
+    of_messages = Ask(
+        "read",
+        TASK.type,
+        "t.id",
+        lambda asked: f"SELECT m.task_id FROM messages m WHERE m.id = ANY ({asked.add(list(ids), 'uuid[]')})",
+    )
+    (readable,) = await caller.conditions(params, of_messages)
     statement = f"""
         WITH message AS MATERIALIZED (
           SELECT m.id, m.task_id FROM messages m WHERE m.id = ANY ({params.add(list(ids), "uuid[]")})
@@ -135,7 +157,8 @@ async def _check_readable(caller: Caller, connection: Connection, ids: Sequence[
            WHERE t.id IN (SELECT task_id FROM message) AND t.tenant_id = {tenant} AND {TASK.alive} AND ({readable})
         ) SELECT m.id FROM message m JOIN readable r ON r.id = m.task_id"""
     with translate_database_errors():
-        known = {row["id"] for row in await connection.fetch(statement, *params.values)}
+        async with caller.database.connection() as connection:
+            known = {row["id"] for row in await connection.fetch(statement, *params.values)}
     caller.note(TASK.type, "read", "listed")
     for id in ids:
         if id not in known:

@@ -15,7 +15,7 @@ from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.db.pool import UNREACHABLE
-from remit.errors import AgentTrouble, Invalid, Refused, RemitError, Unavailable
+from remit.errors import AgentTrouble, AuthorizationUnavailable, Invalid, Refused, RemitError, Unavailable
 from remit.idempotency import hash_request
 from remit.limits import StreamTicket, TicketedStream
 from remit.paging import Id
@@ -54,7 +54,7 @@ def describe_error(error: BaseException) -> RemitError:
             return Invalid(describe_errors(error.errors()))
         case AuthzError():
             log.error("the authorization engine failed", cause=repr(error))
-            return Unavailable("Authorization could not be decided; nothing was done.")
+            return AuthorizationUnavailable("Authorization could not be decided; nothing was done.")
         case _:
             log.warning("the database failed a call", cause=repr(error))
             return Unavailable("The database cannot be reached; try again.")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import asyncpg
 from fastapi import Response
 
-from remit.authz.guard import Caller, list_visible
+from remit.authz.guard import Caller
+from remit.authz.visible import list_visible
 from remit.db.params import Params
 from remit.paging import Page, refuse_cursor
 from remit.tasks.service import TASK

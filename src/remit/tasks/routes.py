@@ -8,9 +8,10 @@ from pydantic import BaseModel
 
 from remit.agents.service import AGENT, Agent, read_agent
 from remit.agents.service import COLUMNS as AGENT_COLUMNS
-from remit.authz.guard import CurrentCaller, authorize, list_visible, probe
+from remit.authz.guard import CurrentCaller, authorize, probe
 from remit.authz.route import GuardedRoute, parse_json, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
+from remit.authz.visible import list_visible
 from remit.content import JsonObject, Text
 from remit.db.params import Params
 from remit.errors import Invalid

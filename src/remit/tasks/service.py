@@ -101,7 +101,9 @@ async def insert_task(
         relationships_of_task(task_id, tenant_id, agent_id, creator),
         when=f"EXISTS (SELECT 1 FROM row) AND {registers}",
     )
-    owed = engine.outbox_sql(sql, Resource("task", task_id), tenant_id, when="EXISTS (SELECT 1 FROM row)")
+    owed = engine.outbox_sql(
+        sql, Resource("task", task_id), tenant_id, when=f"EXISTS (SELECT 1 FROM row) AND {registers}"
+    )
     statement = f"""
         WITH row AS (
           INSERT INTO tasks (id, tenant_id, agent_id, name, status, status_reason, params, task_metadata,
