@@ -258,8 +258,8 @@ async def _insert_task(world: World, agent: AgentParty) -> str:
 
 @pytest.fixture
 async def crowd(own_world: World, remote: MemoryRemote, agent: AgentParty) -> tuple[list[str], set[str]]:
-    """Ids of 90 tasks of alice's, newest first, and those that bob may read: one in nine, and the two oldest."""
-    tasks = [await _insert_task(own_world, agent) for _ in range(90)][::-1]
+    """Ids of 60 tasks of alice's, newest first, and those that bob may read: one in nine, and the two oldest."""
+    tasks = [await _insert_task(own_world, agent) for _ in range(60)][::-1]
     shared = {*tasks[4::9], *tasks[-2:]}
     for id in shared:
         await write(own_world, "task", id, "viewer", own_world.bob)
@@ -281,7 +281,7 @@ async def read_pages(party: Party, limit: int) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["checks", "lookup"])
-@pytest.mark.parametrize("limit", [1, 5, 16, 100])
+@pytest.mark.parametrize("limit", [5, 100])
 async def test_lists_are_what_checks_allow_at_every_page_size(
     own_world: World,
     remote: MemoryRemote,
@@ -296,7 +296,7 @@ async def test_lists_are_what_checks_allow_at_every_page_size(
     assert await read_pages(own_world.bob, limit) == [id for id in tasks if id in shared]
     assert await read_pages(own_world.root, limit) == tasks
     assert await read_pages(own_world.viewer, limit) == []
-    if limit in (5, 16):
+    if limit == 5:
         assert (remote.lookups > 0) is (way == "lookup")
 
 
@@ -307,8 +307,8 @@ async def test_a_list_that_takes_too_many_questions_is_never_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tasks, shared = crowd
-    monkeypatch.setattr(visible, "MOST_CANDIDATES", 60)
-    monkeypatch.setattr(decide, "MOST_CANDIDATES", 60)
+    monkeypatch.setattr(visible, "MOST_CANDIDATES", 50)
+    monkeypatch.setattr(decide, "MOST_CANDIDATES", 50)
     refused = await own_world.bob.get("/tasks", limit=20)
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:remit:problem:list-too-costly")
     assert LAST_ID in refused.json()["message"]

@@ -112,9 +112,11 @@ async def test_a_mode_that_cannot_be_confirmed_is_the_strictest_known(
     await move(world.seed, world.tenant_id, "write", own_server)
     assert (await world.bob.get(path)).status_code == 200
     now = modes._clock()
+    monkeypatch.setattr(modes, "_clock", lambda: now)
+    await confirm(own_server)
+    monkeypatch.setattr(modes, "refresh", None)  # the book's own loop cannot confirm any more
     monkeypatch.setattr(modes, "_clock", lambda: now + 0.9)
     assert (await world.bob.get(path)).status_code == 200
-    monkeypatch.setattr(modes, "refresh", None)  # the book's own loop cannot confirm either
     monkeypatch.setattr(modes, "_clock", lambda: now + 1.6)
     assert (await world.bob.get(path)).status_code == 404
     assert (await world.alice.get(path)).status_code == 200

@@ -41,6 +41,7 @@ class MemoryRemote:
     facts: list[Relationship] = field(default_factory=list)
     lookups: int = 0
 
+    _held: dict[Subject, set[tuple[str, str, str]]] = field(default_factory=dict)
     _asked: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def called(self, times: int) -> None:
@@ -50,6 +51,7 @@ class MemoryRemote:
 
     async def take_over(self) -> None:
         """Know what the local relationships say at this moment, with subjects by their external ids."""
+        self._held = {}
         names = await self.seed.fetch("SELECT id::text AS id, external_id FROM subjects")
         external = {row["id"]: row["external_id"] for row in names}
         rows = await self.seed.fetch(
@@ -69,12 +71,7 @@ class MemoryRemote:
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:  # noqa: ARG002 - the port's
         await self._answer(list(questions))
-        oracle = Oracle(self.schema, self.facts)
-        held: dict[Subject, set[tuple[str, str, str]]] = {}
-        for question in questions:
-            if question.subject not in held:
-                held[question.subject] = oracle.holders(question.subject, [q.resource for q in questions])[0]
-        return [(q.resource.type, q.resource.id, q.permission) in held[q.subject] for q in questions]
+        return [(q.resource.type, q.resource.id, q.permission) in self._holds(q.subject) for q in questions]
 
     async def lookup_resources(
         self,
@@ -88,7 +85,7 @@ class MemoryRemote:
     ) -> ResourcePage:
         self.lookups += 1
         await self._answer([])
-        held, _ = Oracle(self.schema, self.facts).holders(subject)
+        held = self._holds(subject)
         ids = sorted(
             id for type, id, name in held if (type, name) == (resource_type, permission) and id > (cursor or "")
         )
@@ -110,6 +107,11 @@ class MemoryRemote:
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+    def _holds(self, subject: Subject) -> set[tuple[str, str, str]]:
+        if subject not in self._held:
+            self._held[subject] = Oracle(self.schema, self.facts).holders(subject)[0]
+        return self._held[subject]
 
     async def _answer(self, questions: list[Question]) -> None:
         async with self._asked:
