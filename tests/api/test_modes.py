@@ -8,7 +8,7 @@ import pytest
 from support.agent import FakeAgent
 from support.databases import make_database
 from support.graph import Party, World, make_world, open_seeder
-from support.modes import adopt_tenant, move
+from support.modes import adopt_tenant, confirm, move
 from support.processes import run_remit
 from support.roles_table import BY_BOTH, BY_RELATIONSHIPS, BY_ROLES, draw_table, normal, parties_of
 from support.server import Server, serve
