@@ -216,8 +216,16 @@ class _Watcher:
 
     def _find_rewritten(self, connection: Any) -> list[str]:
         """The relations of before the revision that have another file now; an index may be another of that name."""
-        old = {name: file for oid, (name, file) in self._files.items() if oid in (self._first_files or {})}
-        return sorted(name for name, file in self._read_files(connection).values() if old.get(name, file) != file)
+        first = self._first_files or {}
+        named = {name: file for oid, (name, file) in self._files.items() if oid in first}
+
+        def read_old(oid: int, name: str, file: int) -> int:
+            if oid in self._files:
+                return self._files[oid][1] if oid in first else file
+            return named.get(name, file)
+
+        found = self._read_files(connection)
+        return sorted(name for oid, (name, file) in found.items() if read_old(oid, name, file) != file)
 
 
 @contextlib.contextmanager
