@@ -78,7 +78,7 @@ async def test_planted_faults_are_found(name: str, authz_database: str) -> None:
     with planted(name):
         if name in REFUSED:
             with pytest.raises(AssertionError, match=REFUSED[name]):
-                await disagreements(authz_database, worlds, Tally())
+                await disagreements(authz_database, draw_cases(7, 300), Tally())
         else:
             assert await disagreements(authz_database, worlds, Tally())
 
