@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import httpx
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from remit import archive, checkpoints, events, health, spans, states, trackers, unbuilt, why
+from remit import access, archive, checkpoints, events, health, spans, states, trackers, unbuilt, why
 from remit.agent_api_keys import routes as agent_api_keys
 from remit.agents import routes as agents
 from remit.audit import AuditTrail
@@ -31,6 +32,7 @@ from remit.db.params import Params
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import AuthorizationUnavailable, BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
+from remit.identity.bearer_tokens import TokenVerifier
 from remit.ids import NIL_ID
 from remit.limits import Limits
 from remit.messages import routes as messages
@@ -51,6 +53,7 @@ log = structlog.get_logger(__name__)
 ROUTERS = (
     health.router,
     me.router,
+    access.router,
     rpc.router,
     forward.router,
     agents.router,
@@ -94,6 +97,9 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         elsewhere = Elsewhere(remote, names, settings.authz_timeout) if remote is not None else None
         app.state.decider = Decider(engine, modes, elsewhere)
         app.state.agents = AgentClient(settings, app.state.tracing)
+        identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+        providers = settings.identity_providers
+        app.state.tokens = TokenVerifier(providers, identity_http) if providers else None
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         app.state.hub = hub = StreamHub(
@@ -115,6 +121,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             if hub.redis is not None:
                 await hub.redis.aclose()
             await app.state.agents.aclose()
+            await identity_http.aclose()
             await app.state.tracing.aclose()
             if app.state.delivery is not None:
                 await app.state.delivery.aclose()

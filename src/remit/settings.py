@@ -4,11 +4,12 @@ import os
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from limits import parse_many
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +22,68 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/remit")
     return user_data_path("remit", appauthor=False)
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+FirstRole = Literal["admin", "member", "viewer"]
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what comes from an address can be believed: https, or this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+
+
+class IdentityProvider(BaseModel):
+    """Whose bearer tokens are accepted, and what their claims mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    issuer: str = Field(description="The exact `iss` of its tokens.")
+    audience: str | list[str] = Field(min_length=1, description="The `aud` that this server answers to.")
+    jwks_url: str | None = Field(None, description="Where its keys are; by default found by OpenID discovery.")
+    algorithms: list[Algorithm] = Field(["RS256", "ES256"], min_length=1, description="Accepted signatures.")
+    tenant: str | None = Field(None, description="The tenant of everybody whom it knows.")
+    tenant_claim: str | None = Field(None, description="The claim with the tenant's name or id, or a list of them.")
+    subject_claim: str = "sub"
+    display_name_claim: str = "name"
+    service_account_claims: dict[str, str] = Field(
+        default_factory=dict, description="Claims with the values that mark a service account."
+    )
+    role: FirstRole | None = Field("member", description="Role in the tenant of a subject that is first seen.")
+    leeway_seconds: float = Field(30.0, ge=0, le=300)
+    refetch_seconds: float = Field(5.0, ge=0, description="Least time between two fetches of its keys.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tenant is None) == (self.tenant_claim is None):
+            raise ValueError("exactly one of tenant and tenant_claim is needed")
+        if not all(is_safe_url(url) for url in (self.issuer, self.jwks_url) if url is not None):
+            raise ValueError("issuer and jwks_url must be https addresses")
+        return self
+
+
+class TrustedProxy(BaseModel):
+    """A proxy that has authenticated whom it names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    addresses: list[IPvAnyNetwork] = Field(min_length=1)
+    secret: SecretStr = Field(min_length=32)
+    secret_header: str = "x-remit-proxy-secret"  # noqa: S105 - the name of a header
+    user_header: str = "x-forwarded-user"
+    tenant: str | None = None
+    tenant_header: str | None = None
+    role: FirstRole | None = "member"
+    issuer: Literal["proxy"] = "proxy"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tenant is None) == (self.tenant_header is None):
+            raise ValueError("exactly one of tenant and tenant_header is needed")
+        return self
 
 
 class Settings(BaseSettings):
@@ -48,6 +111,19 @@ class Settings(BaseSettings):
         min_length=32,
         description="At least 32 random characters, the same in every process: what is signed or encrypted is so with "
         "keys made from it. `python -c 'import secrets; print(secrets.token_urlsafe(48))'` makes one.",
+    )
+
+    # Identity
+    identity_providers: list[IdentityProvider] = Field(
+        default_factory=list,
+        description="Identity providers whose bearer tokens are accepted (JSON list): `issuer`, `audience`, "
+        "`jwks_url`, `algorithms`, `tenant` or `tenant_claim`, `subject_claim`, `service_account_claims`, `role`; see "
+        "`docs/identity.md`.",
+    )
+    trusted_proxy: TrustedProxy | None = Field(
+        None,
+        description="An authenticating proxy in front of the server (JSON): `addresses`, `secret`, `user_header`, "
+        "`tenant` or `tenant_header`, `role`; see `docs/identity.md`. Off by default: no such header is believed.",
     )
 
     # Server
@@ -186,6 +262,13 @@ class Settings(BaseSettings):
         None, gt=timedelta(0), description="How long the audit trail is kept. By default for ever."
     )
     purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
+
+    @field_validator("identity_providers")
+    @classmethod
+    def _each_once(cls, value: list[IdentityProvider]) -> list[IdentityProvider]:
+        if len({provider.issuer for provider in value}) < len(value):
+            raise ValueError("two identity providers have the same issuer")
+        return value
 
     @field_validator("rate_limit")
     @classmethod

@@ -112,7 +112,6 @@ async def test_no_header_names_an_identity_and_is_believed(world: World) -> None
     task = await world.alice.make_task(agent)
     claims = {
         "x-agent-identity": agent.id,
-        "x-selected-account-id": world.tenant_id,
         "x-user-id": world.alice.id,
         "x-acting-user-api-key": world.alice.secret,
         "x-forwarded-user": "alice",
@@ -123,3 +122,15 @@ async def test_no_header_names_an_identity_and_is_believed(world: World) -> None
         me = (await party.call("GET", "/me", headers=claims)).json()
         assert (me["name"], me["tenant"]["id"]) == (party.name, party.tenant_id)
         assert (await party.call("GET", f"/tasks/{task['id']}", headers=claims)).status_code == 404
+
+
+async def test_a_key_selects_no_account_but_its_own(world: World) -> None:
+    own = (await world.alice.get("/me")).json()["tenant"]
+    for account in (own["id"], own["name"]):
+        me = await world.alice.call("GET", "/me", headers={"x-selected-account-id": account})
+        assert me.json()["tenant"] == own
+    for account in (world.mallory.tenant_id, "no-such-account", "*"):
+        refused = await world.alice.call("GET", "/me", headers={"x-selected-account-id": account})
+        assert refused.status_code == 403
+        assert account not in refused.text or account == "*"
+    assert (await world.nobody.call("GET", "/me", headers={"x-selected-account-id": own["id"]})).status_code == 401

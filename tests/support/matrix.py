@@ -83,6 +83,7 @@ _BY_ID, _BY_NAME = "/agents/{agent}/rpc", "/agents/name/{agent_name}/rpc"
 
 ASKS: dict[str, Ask] = {
     **{f"GET /{name}": Ask(f"/{name}", on="nothing") for name in ("healthz", "healthcheck", "readyz", "metrics", "me")},
+    "GET /access/me": Ask("/access/me?type=task&operation=cancel&ids={task}"),
     "GET /authz/why": Ask("/authz/why?resource=task:{task}&permission=read"),
     "GET /agents": Ask("/agents?task_id={task}", on="agent"),
     "GET /agents/{agent_id}": Ask("/agents/{agent}", on="agent"),

@@ -57,7 +57,9 @@ async def register_agent(
     except AddressRefused as error:
         raise refuse_address(str(error)) from error
     if principal is None:
-        host = request.client.host if request.client else ""
+        # Whoever asks through a proxy is elsewhere, wherever he says that he is.
+        behind_proxy = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+        host = request.client.host if request.client and not behind_proxy else ""
         return await register_openly(
             state.database, state.engine, state.settings, host, request.state.request_id, url, body
         )

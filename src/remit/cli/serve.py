@@ -115,6 +115,7 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
                     timeout_graceful_shutdown=5,
                     timeout_keep_alive=30,
                     server_header=False,
+                    proxy_headers=False,  # the address of the peer itself decides about proxies and enrolment
                 )
             )
             work = None

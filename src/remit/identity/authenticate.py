@@ -3,8 +3,11 @@
 from fastapi import Request
 
 from remit.db.pool import Database
-from remit.errors import CredentialsDisagree, Unauthenticated
+from remit.errors import BadRequest, CredentialsDisagree, Unauthenticated
+from remit.identity.bearer_tokens import is_token
+from remit.identity.members import ACCOUNT_HEADER, check_selected, find_member, is_member_still_good
 from remit.identity.principal import Principal
+from remit.identity.proxy import read_proxy_identity
 from remit.identity.secrets import hash_secret, is_well_formed
 
 # Whatever is shown to authenticate: keys of users, service accounts and agents by enrolment, and agents' keys of the
@@ -83,10 +86,19 @@ SELECT EXISTS (
 
 
 async def is_still_good(database: Database, principal: Principal) -> bool:
-    """Whether the key that a principal showed would be let in now, for requests that last."""
+    """Whether what a principal showed would be let in now, for requests that last."""
+    if principal.key_id is None:
+        return await is_member_still_good(database, principal)
     async with database.connection() as connection:
         good: bool = await connection.fetchval(_IS_STILL_GOOD, principal.key_id)
     return good
+
+
+def _read_selected(request: Request) -> str | None:
+    values = {value.strip() for value in request.headers.getlist(ACCOUNT_HEADER)} - {""}
+    if len(values) > 1:
+        raise BadRequest(f"The header {ACCOUNT_HEADER} names more than one account.")
+    return next(iter(values), None)
 
 
 async def authenticate_optional(request: Request) -> Principal | None:
@@ -95,13 +107,25 @@ async def authenticate_optional(request: Request) -> Principal | None:
     Raises:
         Unauthenticated: a credential is not good.
         CredentialsDisagree: two credentials are good but belong to different principals.
+        Forbidden: the header `x-selected-account-id` names an account that is not the principal's.
+        Unavailable: the keys of an identity provider cannot be fetched.
     """
-    database: Database = request.app.state.database
+    state = request.app.state
+    database: Database = state.database
+    selected = _read_selected(request)
     principals = []
+    proxy = state.settings.trusted_proxy
+    if proxy is not None and (named := read_proxy_identity(request, proxy)) is not None:
+        principals.append(await find_member(database, state.engine, named, selected))
     for secret in read_credentials(request):
+        if state.tokens is not None and is_token(secret):
+            identity = await state.tokens.verify(secret)
+            principals.append(await find_member(database, state.engine, identity, selected))
+            continue
         principal = await find_principal(database, secret)
         if principal is None:
             raise Unauthenticated("The API key is unknown, expired or revoked. `remit keys create` makes a new one.")
+        check_selected(principal, selected)
         principals.append(principal)
     if len({(principal.kind, principal.id) for principal in principals}) > 1:
         raise CredentialsDisagree("The request carries credentials of two different principals; send one of them.")

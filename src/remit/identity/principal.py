@@ -1,6 +1,7 @@
 """Who is calling."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 PrincipalKind = Literal["user", "service_account", "agent"]
@@ -16,7 +17,8 @@ class Principal:
         tenant_id: the tenant.
         tenant_name: its name.
         name: what people know the principal by: the external id of a subject, the name of an agent.
-        key_id: the API key that it showed.
+        key_id: the API key that it showed, None where an identity provider or a proxy vouches for it.
+        expires_at: when what it showed ends; None for API keys, whose rows know.
     """
 
     kind: PrincipalKind
@@ -24,7 +26,8 @@ class Principal:
     tenant_id: str
     tenant_name: str
     name: str
-    key_id: str
+    key_id: str | None
+    expires_at: datetime | None = None
 
     @property
     def creator_columns(self) -> tuple[str | None, str | None, str | None]:

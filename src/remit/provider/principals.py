@@ -56,6 +56,7 @@ def issue_principal(
         lifetime: after which it is refused; None for never.
         now: the moment of issue.
     """
+    assert principal.key_id is not None, "the provider takes API keys only"
     now = now or datetime.now(UTC)
     body = {
         "principal_type": principal.kind,
