@@ -61,11 +61,12 @@ async def get_my_access(
         where = [f"t.id = ANY({params.add(ids, 'uuid[]')})"]
         page = Page(limit=MOST_IDS, before=None, skip=0)
     columns = f"t.id, ({allowed}) AS allowed"
-    rows = await list_visible(caller, kind, page, columns=columns, where=where, params=params)
-    if ids is None and (cursor := page.next_cursor([row["id"] for row in rows])):
-        response.headers["x-next-cursor"] = cursor
-    caller.note(type, operation, "listed", checks=len(rows))
-    return MyAccess(type=type, operation=operation, items=[Access(**dict(row)) for row in rows])
+    listed = await list_visible(caller, kind, page, columns=columns, where=where, params=params)
+    if ids is None and listed.next_cursor:
+        response.headers["x-next-cursor"] = listed.next_cursor
+    caller.note(type, operation, "listed", checks=len(listed.rows))
+    items = [Access(id=row["id"], allowed=row["allowed"]) for row in listed.rows]
+    return MyAccess(type=type, operation=operation, items=items)
 
 
 def _check(caller: Caller, params: Params, operation: str, type: str) -> str:
