@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import httpx
@@ -30,6 +31,7 @@ from remit.authz.subject_names import SubjectNames
 from remit.background import Background, keep_running
 from remit.db.params import Params
 from remit.db.pool import UNREACHABLE, Database
+from remit.description import describe_problems
 from remit.errors import AuthorizationUnavailable, BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
 from remit.identity.bearer_tokens import TokenVerifier
@@ -139,6 +141,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_error_handlers(app)
+    _describe(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
     return app
 
@@ -176,6 +179,17 @@ def _respond(request: Request, error: RemitError) -> Response:
         error.headers(),
         media_type="application/problem+json",
     )
+
+
+def _describe(app: FastAPI) -> None:
+    make = app.openapi
+
+    def make_once() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe_problems(make())
+        return make()
+
+    app.openapi = make_once  # type: ignore[method-assign]  # as the framework's own documentation has it
 
 
 def add_error_handlers(app: FastAPI) -> None:

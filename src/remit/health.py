@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from remit.authz.route import GuardedRoute, unguarded
@@ -43,7 +43,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": status, "checks": checks}, 200 if status == "ok" else 503)
 
 
-@router.get("/metrics", openapi_extra=unguarded("counters without ids"))
+@router.get("/metrics", response_class=PlainTextResponse, openapi_extra=unguarded("counters without ids"))
 async def metrics() -> Response:
     """Counters, for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
