@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from remit.agent_api_keys.service import API_KEY
 from remit.agents.service import AGENT
 from remit.authz.errors import PermissionUnknown
-from remit.authz.guard import Caller, CurrentCaller, list_visible
+from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
+from remit.authz.visible import list_visible
 from remit.db.params import Params
 from remit.errors import Invalid
 from remit.paging import Id, Page, read_page
