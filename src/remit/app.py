@@ -27,6 +27,7 @@ from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
 from remit.authz.route import DECLARATION
 from remit.authz.schema_watch import SchemaWatch
+from remit.authz.shadow import Shadow
 from remit.authz.subject_names import SubjectNames
 from remit.background import Background, keep_running
 from remit.db.params import Params
@@ -97,7 +98,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.delivery = make_deliverer(settings, database, engine, remote)
         names = SubjectNames(settings.authz_subject_ids)
         elsewhere = Elsewhere(remote, names, settings.authz_timeout) if remote is not None else None
-        app.state.decider = Decider(engine, modes, elsewhere)
+        shadow = Shadow(database, engine, elsewhere)
+        app.state.decider = Decider(engine, modes, elsewhere, shadow)
         app.state.agents = AgentClient(settings, app.state.tracing)
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
         providers = settings.identity_providers
@@ -108,7 +110,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             database, dsn, settings.redis_url.get_secret_value() if settings.redis_url else None
         )
         app.state.audit = audit = AuditTrail(database)
-        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run]
+        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run, shadow.run]
         if hub.redis is not None:
             works += [hub.redis.run_reader, hub.redis.run_writer]
         loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]

@@ -15,6 +15,7 @@ from remit.authz.errors import translate_database_errors
 from remit.authz.model import Resource, Subject
 from remit.authz.overlay import latest, overlay_sql
 from remit.authz.roles import Roles
+from remit.authz.shadow import Asked, Shadow
 from remit.db.params import Params
 from remit.errors import TooCostly
 
@@ -69,11 +70,13 @@ class Decider:
         engine: the local relationships; answers from them unless there is an engine elsewhere.
         modes: who decides where.
         elsewhere: the engine that answers from its projection of them.
+        shadow: compares what roles answer with what relationships would.
     """
 
     engine: Engine
     modes: ModeBook
     elsewhere: Elsewhere | None = None
+    shadow: Shadow | None = None
 
     def part(self, params: Params, principal: Principal, permission: str, resource_type: str, id_sql: str) -> Part:
         """A question as a part of a statement: may `principal` do `permission` to the resource?
@@ -214,6 +217,11 @@ class Decider:
         asked = [(part, row["known"], ask.permission, Resource(ask.resource_type, row["id"])) for row in rows]
         answers = await self.settle(principal, asked)
         return [row["id"] for row, allowed in zip(rows, answers, strict=True) if allowed]
+
+    def note(self, principal: Principal, permission: str, resource: Resource, allowed: bool) -> None:
+        """Have an answer compared where the mode says so; it costs the request nothing."""
+        if self.shadow is not None and self.modes.rule(principal.tenant_id, resource.type).shadowed:
+            self.shadow.note(Asked(principal, permission, resource, allowed))
 
     def by(self, principal: Principal, resource_type: str) -> By:
         """Who decides about a type in the principal's tenant."""

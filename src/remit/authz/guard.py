@@ -106,6 +106,7 @@ class Caller:
             async with self.database.connection() as connection:
                 known = await connection.fetchval(f"SELECT {part.sql}", *params.values)
         (allowed,) = await self.decider.settle(self.principal, [(part, known, permission, resource)])
+        self.decider.note(self.principal, permission, resource, allowed)
         self.note(resource.type, permission, "allowed" if allowed else "denied")
         return allowed
 
@@ -251,8 +252,8 @@ async def probe(
     questions = [(may, found.get("guard_allowed"), permission, resource)]
     if permission != "read":
         questions.append((read, found.get("guard_readable"), "read", resource))
+    home = Resource("tenant", caller.principal.tenant_id)
     if tenant_permission:
-        home = Resource("tenant", caller.principal.tenant_id)
         questions.append((on_tenant, found.get("guard_tenant"), tenant_permission, home))
     answers = await caller.decider.settle(caller.principal, questions, found.get("guard_tokens") or ())
     if row is None:
@@ -263,7 +264,10 @@ async def probe(
     caller.note(kind.type, permission, "allowed" if allowed else "denied" if may_read else HIDDEN)
     if allowed and "id" in row:
         caller.questions.add((kind.type, permission, row["id"]))
+    if found["guard_own"]:
+        caller.decider.note(caller.principal, permission, resource, allowed)
     if tenant_permission:
+        caller.decider.note(caller.principal, tenant_permission, home, answers[-1])
         caller.note("tenant", tenant_permission, "allowed" if answers[-1] else "denied")
     return Verdict(row, allowed, may_read, found["guard_own"], bool(tenant_permission) and answers[-1])
 

@@ -74,6 +74,8 @@ async def list_visible(
         found = await _list_here(caller, kind, page, columns, conditions, params)
     caller.note(kind.type, "read", "listed")
     rows = found.rows[page.skip :]
+    for row in rows:
+        caller.decider.note(caller.principal, "read", Resource(kind.type, row["list_id"]), allowed=True)
     if found.unfinished_after is None:
         return Listed(rows, page.next_cursor([row["list_id"] for row in rows]))
     if page.before is None:

@@ -27,6 +27,7 @@ def make_app() -> typer.Typer:
     from remit.cli.authz_engine import engine_commands
     from remit.cli.authz_modes import mode_commands
     from remit.cli.authz_outbox import outbox_commands
+    from remit.cli.authz_shadow import shadow_commands
     from remit.cli.db import db_commands
     from remit.cli.demo import demo
     from remit.cli.doctor import doctor, print_version
@@ -50,6 +51,7 @@ def make_app() -> typer.Typer:
     app.add_typer(keys_commands, name="keys")
     authz_commands.add_typer(engine_commands)
     authz_commands.add_typer(mode_commands, name="mode")
+    authz_commands.add_typer(shadow_commands, name="shadow")
     authz_commands.add_typer(outbox_commands, name="outbox")
     app.add_typer(authz_commands, name="authz")
     app.add_typer(auth_commands, name="auth")

@@ -46,7 +46,7 @@ def show_mode(tenant: OfTenant, as_json: AsJson = False, data_dir: DataDir = Non
                 one.stored or "",
                 one.decided_by,
                 one.next_mode or "",
-                "\n".join(one.gates) or ("nothing" if one.next_mode else ""),
+                "; ".join(one.gates) or ("nothing" if one.next_mode else ""),
             ]
             for one in types
         ],

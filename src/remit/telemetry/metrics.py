@@ -17,6 +17,12 @@ CHECKS_PER_REQUEST = Histogram(
 )
 AGENT_CALLS = Counter("remit_agent_calls_total", "Calls to agents.", ["method", "outcome"])
 OPEN_STREAMS = Gauge("remit_open_streams", "Task streams open at the moment.")
+SHADOW_COMPARISONS = Counter(
+    "remit_shadow_comparisons_total",
+    "Answers of roles compared with what relationships would have answered.",
+    ["type", "permission", "outcome", "class"],
+)
+SHADOW_DROPPED = Counter("remit_shadow_dropped_total", "Answers that were not compared because too many waited.")
 AUDIT_LOST = Counter("remit_audit_lost_total", "Audit entries that could not be written.")
 LIMITED = Counter("remit_limited_total", "Requests answered 429.", ["limit"])
 REDIS_LOST = Counter("remit_redis_updates_lost_total", "Live updates that Redis did not take.")

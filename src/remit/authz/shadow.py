@@ -1,0 +1,187 @@
+"""Shadow: what relationships would have answered, compared with what roles did answer.
+
+Requests only put their question and answer into a bounded queue; one loop of the process asks the relationships and
+stores what it finds, so that a slow engine slows nobody. A question that does not fit into the queue is counted and
+forgotten. Differences are kept apart by direction: `would_deny` is somebody who loses something, `would_allow` is a
+hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import asyncpg
+import structlog
+
+from remit.authz.errors import AuthzError, translate_database_errors
+from remit.authz.model import Resource, Subject
+from remit.authz.overlay import overlay_sql
+from remit.authz.roles import Roles
+from remit.db.params import Params
+from remit.errors import AuthorizationUnavailable
+from remit.ids import new_id
+from remit.telemetry.metrics import SHADOW_COMPARISONS, SHADOW_DROPPED
+
+if TYPE_CHECKING:
+    from remit.authz.elsewhere import Elsewhere
+    from remit.authz.engine import Engine
+    from remit.db.pool import Connection, Database
+    from remit.identity.principal import Principal
+
+log = structlog.get_logger(__name__)
+
+Outcome = Literal["both_allow", "both_deny", "would_deny", "would_allow", "unknown"]
+Class = Literal["agree", "not_backfilled", "drift", "model_difference", "stale", "engine_error"]
+
+MOST_WAITING: Final = 1000
+MOST_SAMPLES: Final = 20
+BATCH: Final = 100
+
+EXPLANATIONS: Final[dict[Class, str]] = {
+    "not_backfilled": "The resource has no relationships yet: `remit authz backfill`.",
+    "drift": "The engine elsewhere holds something else than the local relationships: `remit authz reconcile`.",
+    "model_difference": "Roles and relationships differ in meaning here: `remit authz why` shows the path or its gap.",
+    "stale": "The answer changed between the request and the comparison, or a delivery is pending.",
+    "engine_error": "The engine gave no answer.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that roles have answered."""
+
+    principal: Principal
+    permission: str
+    resource: Resource
+    roles: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What came of a comparison."""
+
+    asked: Asked
+    outcome: Outcome
+    kind: Class
+
+
+class Shadow:
+    """Compares the questions of one process.
+
+    Args:
+        database: where rows and relationships are, and where findings are stored.
+        engine: the local relationships.
+        elsewhere: the engine that would decide, None where the local relationships would.
+    """
+
+    def __init__(self, database: Database, engine: Engine, elsewhere: Elsewhere | None) -> None:
+        self._database = database
+        self._engine = engine
+        self._elsewhere = elsewhere
+        self._queue: asyncio.Queue[Asked] = asyncio.Queue(MOST_WAITING)
+
+    def note(self, asked: Asked) -> None:
+        """Have a question compared, unless too many wait already."""
+        try:
+            self._queue.put_nowait(asked)
+        except asyncio.QueueFull:
+            SHADOW_DROPPED.inc()
+
+    async def run(self) -> None:
+        """Compare what is noted, until cancelled."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            found = [await self.compare(asked) for asked in batch]
+            for one in found:
+                SHADOW_COMPARISONS.labels(one.asked.resource.type, one.asked.permission, one.outcome, one.kind).inc()
+            async with self._database.transaction() as connection:
+                await store(connection, found)
+
+    async def compare(self, asked: Asked) -> Compared:
+        """Ask the relationships what roles have answered."""
+        try:
+            return await self._compare(asked)
+        except (AuthzError, AuthorizationUnavailable, asyncpg.PostgresError) as error:
+            log.warning("a comparison failed", cause=repr(error))
+            return Compared(asked, "unknown", "engine_error")
+
+    async def _compare(self, asked: Asked) -> Compared:
+        principal, resource = asked.principal, asked.resource
+        params, subject = Params(), Subject(principal.kind, principal.id)
+        id = params.add(resource.id, "uuid")
+        question = (asked.permission, resource.type, id)
+        roles = Roles(self._engine).check_sql(params, subject, principal.tenant_id, *question)
+        local = self._engine.check_sql(params, subject, *question)
+        known = overlay_sql(params, self._engine, subject, principal.tenant_id, *question)
+        registered = "TRUE"
+        if resource.type != "tenant":
+            home = Subject("tenant", principal.tenant_id)
+            registered = self._engine.check_sql(params, home, "tenant", resource.type, id)
+        statement = f"SELECT {roles} AS roles, {local} AS local, {known} AS known, {registered} AS registered"
+        with translate_database_errors():
+            async with self._database.connection() as connection:
+                row = await connection.fetchrow(statement, *params.values)
+        assert row is not None, "a SELECT without FROM has one row"
+        answer: bool = row["local"]
+        if self._elsewhere is not None:
+            (said,) = await self._elsewhere.check(principal, [(asked.permission, resource)], None)
+            answer = row["known"] == "yes" or (said and row["known"] == "ask")
+        if answer == asked.roles:
+            return Compared(asked, "both_allow" if answer else "both_deny", "agree")
+        outcome: Outcome = "would_allow" if answer else "would_deny"
+        return Compared(asked, outcome, _classify(row, asked.roles, answer))
+
+
+def _classify(row: asyncpg.Record, roles: bool, answer: bool) -> Class:
+    if row["roles"] != roles or (row["known"] != "ask" and row["local"] != answer):
+        return "stale"
+    if not row["registered"]:
+        return "not_backfilled"
+    return "drift" if row["local"] != answer else "model_difference"
+
+
+_COUNT = """
+INSERT INTO authz_shadow_counts AS c (tenant_id, resource_type, permission, outcome, class, count)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id, resource_type, permission, outcome, class)
+DO UPDATE SET count = c.count + EXCLUDED.count, last_at = now()
+"""
+_SAMPLE = """
+INSERT INTO authz_shadow_samples (id, tenant_id, resource_type, resource_id, permission, outcome, class, subject_type,
+                                  subject_id, explanation)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+ WHERE (SELECT count(*) FROM authz_shadow_samples s
+         WHERE s.tenant_id = $2 AND s.resource_type = $3 AND s.outcome = $6 AND s.class = $7) < $11
+"""
+
+
+async def store(connection: Connection, found: list[Compared]) -> None:
+    """Add comparisons to the counts, and some of the differences to the samples, in the caller's transaction."""
+    counts = Counter(
+        (one.asked.principal.tenant_id, one.asked.resource.type, one.asked.permission, one.outcome, one.kind)
+        for one in found
+    )
+    for key, count in sorted(counts.items()):  # in one order, so that two processes do not wait for each other
+        await connection.execute(_COUNT, *key, count)
+    for one in found:
+        if one.kind != "agree":
+            asked = one.asked
+            await connection.execute(
+                _SAMPLE,
+                new_id(),
+                asked.principal.tenant_id,
+                asked.resource.type,
+                asked.resource.id,
+                asked.permission,
+                one.outcome,
+                one.kind,
+                asked.principal.kind,
+                asked.principal.id,
+                EXPLANATIONS[one.kind],
+                MOST_SAMPLES,
+            )
