@@ -10,8 +10,10 @@ from pydantic import BaseModel
 
 from remit.agent_api_keys.service import API_KEY
 from remit.agents.service import AGENT
+from remit.authz.decide import Part
 from remit.authz.errors import PermissionUnknown
 from remit.authz.guard import Caller, CurrentCaller
+from remit.authz.model import Resource
 from remit.authz.route import GuardedRoute, requires
 from remit.authz.visible import list_visible
 from remit.db.params import Params
@@ -56,22 +58,24 @@ async def get_my_access(
 ) -> MyAccess:
     """Whether the caller may do an operation, for many resources at once. `x-next-cursor` leads to the next page."""
     kind, params = KINDS[type], Params()
-    allowed = _check(caller, params, operation, type)
+    part = _ask(caller, params, operation, type)
     where = []
     if ids is not None:
         where = [f"t.id = ANY({params.add(ids, 'uuid[]')})"]
         page = Page(limit=MOST_IDS, before=None, skip=0)
-    columns = f"t.id, ({allowed}) AS allowed"
+    columns = f"t.id, ({part.sql}) AS known"
     listed = await list_visible(caller, kind, page, columns=columns, where=where, params=params)
     if ids is None and listed.next_cursor:
         response.headers["x-next-cursor"] = listed.next_cursor
     caller.note(type, operation, "listed", checks=len(listed.rows))
-    items = [Access(id=row["id"], allowed=row["allowed"]) for row in listed.rows]
+    asked = [(part, row["known"], operation, Resource(type, row["id"])) for row in listed.rows]
+    answers = await caller.decider.settle(caller.principal, asked)
+    items = [Access(id=row["id"], allowed=allowed) for row, allowed in zip(listed.rows, answers, strict=True)]
     return MyAccess(type=type, operation=operation, items=items)
 
 
-def _check(caller: Caller, params: Params, operation: str, type: str) -> str:
+def _ask(caller: Caller, params: Params, operation: str, type: str) -> Part:
     try:
-        return caller.check_sql(params, operation, type, "t.id")
+        return caller.part(params, operation, type, "t.id")
     except PermissionUnknown as error:
         raise Invalid([("query.operation", f"must be one that the type `{type}` has")]) from error
