@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         description="The furthest mode that any tenant's type may have. Where relationships have decided before, they "
         "and the roles must both allow below their mode.",
     )
+    flag_provider: str | None = Field(
+        None,
+        description="A function that makes an OpenFeature provider, as `package.module:function`: its flags can raise "
+        'an adopted tenant to `write` and cap its mode. Needs `pip install "remit[flags]"`.',
+    )
     authz_engine: Literal["embedded", "spicedb", "http"] = Field(
         "embedded",
         description="Where a projection of the relationships is kept and asked: nowhere but in the database "

@@ -146,10 +146,16 @@ class ModePolicy:
         Args:
             settings: the process's settings.
             environment: where the aliases are; by default the process's own.
+
+        Raises:
+            RuntimeError: the flag provider that the settings name is not to be had.
         """
+        from remit.authz.flags import ProviderFlags
+
         variables = os.environ if environment is None else environment
         raised = {type for name, type in ALIASES.items() if variables.get(name, "").strip().lower() in _TRUE}
-        return cls(settings.authz_mode_cap, frozenset(raised))
+        flags = ProviderFlags.open(settings.flag_provider) if settings.flag_provider else NoFlags()
+        return cls(settings.authz_mode_cap, frozenset(raised), flags)
 
     def rule(self, tenant_id: str, resource_type: str, standing: Standing | None) -> Ruling:
         """The ruling on a type of a tenant: cap, then stored mode, then alias, then where an installation starts."""

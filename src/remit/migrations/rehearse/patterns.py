@@ -1,5 +1,6 @@
 """Texts that match a regular expression, for CHECKs that have one."""
 
+import importlib
 import re
 import warnings
 from collections.abc import Iterable
@@ -7,7 +8,8 @@ from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from re import _parser as parser  # type: ignore[attr-defined]  # the standard library's own, without a public name
+    # The standard library's own, without a public name.
+    parser: Any = importlib.import_module("re._parser")
 
 _TRIED = "a0A-_. bzZ9@/:#"
 _MANY = 12
