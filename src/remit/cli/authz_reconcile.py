@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from remit.db.pool import Database
     from remit.settings import Settings
 
-TypeName = Literal["tenant", "agent", "task", "api_key"]
+TypeName = Literal["tenant", "agent", "task", "api_key", "schedule"]
 OfOneTenant = Annotated[str | None, typer.Option("--tenant", help="One tenant, by name or id; all by default.")]
 OfOneType = Annotated[TypeName | None, typer.Option("--type", help="One resource type; all by default.")]
 Rate = Annotated[int, typer.Option("--rate", min=1, help="Most resources compared in a second.")]
 
 DRIFT = 1
-_ORDER: tuple[TypeName, ...] = ("tenant", "agent", "task", "api_key")
+_ORDER: tuple[TypeName, ...] = ("tenant", "agent", "task", "api_key", "schedule")
 
 
 @authz_commands.command("reconcile")
@@ -199,6 +199,7 @@ async def _count(database: "Database", tenant_ids: Sequence[str], types: Sequenc
                 f"SELECT count(*) FROM {tables[name]} WHERE tenant_id = ANY ($1::uuid[])", list(tenant_ids)
             )
             for name in types
+            if name in tables
         ]
     return int(sum(counts)) + (len(tenant_ids) if "tenant" in types else 0)
 

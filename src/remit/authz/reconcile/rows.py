@@ -167,6 +167,8 @@ def _expected(
         relationships.append(Relationship(resource, "parent_agent", Subject("agent", parent_id)))
     if kind.type == "agent":
         relationships.append(Relationship(Resource("tenant", tenant_id), "agent_member", Subject("agent", resource.id)))
+        # While roles decided, every member could use it.
+        relationships.append(Relationship(resource, "viewer", Subject("tenant", tenant_id, "member")))
     if creator is not None and not (kind.type == "agent" and creator.type == "agent"):
         relationships.append(Relationship(resource, "owner", creator))
     return relationships

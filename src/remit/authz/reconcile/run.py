@@ -122,6 +122,8 @@ class Run:
         """
         if resource_type == "tenant":
             return await self._reconcile_shared(tenant_id, tenant)
+        if resource_type not in KINDS:
+            return await self._reconcile_nothing(tenant_id, tenant, resource_type)
         kind = KINDS[resource_type]
         async with self._database.connection() as connection:
             registers = await self._registers(connection, tenant_id, resource_type)
@@ -170,6 +172,15 @@ class Run:
                     connection, tenant_id, "tenant", started_at=started_at, clean=report.drift == 0
                 )
         return report
+
+    async def _reconcile_nothing(self, tenant_id: str, tenant: str, resource_type: str) -> TypeReport:
+        """A type whose resources this release does not have: there is nothing that could disagree."""
+        async with self._database.connection() as connection:
+            registers = await self._registers(connection, tenant_id, resource_type)
+            now = await connection.fetchval("SELECT now()")
+            if registers:
+                await record_reconciliation(connection, tenant_id, resource_type, started_at=now, clean=True)
+        return TypeReport(tenant_id, tenant, resource_type, registers, now)
 
     async def _batches(self, kind: RowKind, tenant_id: str, after: str) -> AsyncIterator[list[Any]]:
         while True:
