@@ -182,4 +182,4 @@ async def test_nesting_beyond_the_engines_limit_is_an_answer_and_no_allow(world:
     assert (await world.alice.share(task, groups[0], "viewer")).status_code == 200
     for response in (await world.bob.get(f"/tasks/{task['id']}"), await world.bob.get("/tasks")):
         assert response.status_code == 503
-        assert response.json()["type"] == "urn:remit:problem:unavailable"
+        assert response.json()["type"] == "urn:remit:problem:authorization-unavailable"

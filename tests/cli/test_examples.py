@@ -37,9 +37,10 @@ FIRST = (
 LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "db stop", "demo")
 # `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
 # tests make.
-ELSEWHERE = ("serve", "auth serve", "db lint")
+ELSEWHERE = ("serve", "auth serve", "db lint", "db rehearse")
 # What an example takes for granted.
 BEFORE = {
+    "db current": ("remit db upgrade",),
     "authz why": (
         "remit users add bob --tenant acme",
         "remit worker enqueue echo --tenant acme --name report",
@@ -49,7 +50,7 @@ BEFORE = {
 # Exit codes other than 0: bob may not cancel the task, which is an answer.
 CODES = {"authz why": 1}
 # The id in the example is nobody's; and nothing is asked to stop that does not run.
-REFUSED = {"keys revoke": "there is no key"}
+REFUSED = {"keys revoke": "there is no key", "authz outbox discard": "was given up"}
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

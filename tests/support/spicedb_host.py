@@ -56,10 +56,15 @@ class SpiceProcess:
 
 
 @contextmanager
-def run_spicedb(port: int | None = None) -> Iterator[SpiceProcess]:
-    """An empty SpiceDB in a process of its own, until the end of the block."""
+def run_spicedb(port: int | None = None, *, pausable: bool = False) -> Iterator[SpiceProcess]:
+    """An empty SpiceDB in a process of its own, until the end of the block.
+
+    Args:
+        port: to listen on.
+        pausable: the signal SIGUSR1 makes writes of relationships wait, SIGUSR2 lets new ones through again.
+    """
     port = port or free_port()
-    program = shutil.which("spicedb")
+    program = None if pausable else shutil.which("spicedb")
     if program:
         flags = [f"--grpc-addr=127.0.0.1:{port}", f"--grpc-preshared-key={TOKEN}", "--datastore-engine=memory"]
         command = [program, "serve", *flags, "--http-enabled=false", "--metrics-enabled=false"]
@@ -97,9 +102,17 @@ async def _refuse_strangers(context: Any, token: str) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not the one")
 
 
-def _unary(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]:
+class Pause:
+    """Whether writes wait."""
+
+    on = False
+
+
+def _unary(call: Callable[[Any], Any], token: str, *, writes: bool) -> Callable[[Any, Any], Any]:
     async def handle(request: Any, context: Any) -> Any:
         await _refuse_strangers(context, token)
+        if writes and Pause.on:
+            await asyncio.Event().wait()
         try:
             return await asyncio.to_thread(call, request)
         except Exception as error:  # noqa: BLE001 - the binding has one class for everything
@@ -142,7 +155,7 @@ async def serve(port: int, token: str) -> None:
         handlers: dict[str, Any] = {}
         for method in methods:
             handlers[method] = grpc.unary_unary_rpc_method_handler(
-                _unary(getattr(getattr(spice, attribute)(), method), token),
+                _unary(getattr(getattr(spice, attribute)(), method), token, writes=method == "WriteRelationships"),
                 request_deserializer=getattr(module, f"{method}Request").FromString,
                 response_serializer=getattr(module, f"{method}Response").SerializeToString,
             )
@@ -160,7 +173,10 @@ async def serve(port: int, token: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGUSR1, setattr, Pause, "on", True)
+    loop.add_signal_handler(signal.SIGUSR2, setattr, Pause, "on", False)
     await ended.wait()
     await server.stop(0.5)
 

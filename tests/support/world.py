@@ -24,14 +24,14 @@ class World:
     agent_keys: dict[str, str]
 
 
-async def make_world(dsn: str, agents: Sequence[str] = ("echo",)) -> World:
+async def make_world(dsn: str, agents: Sequence[str] = ("echo",), settings: Settings | None = None) -> World:
     """Make them in a migrated database. The agents are of type sync until their processes register."""
     database = await Database.open(dsn, size=1)
     keys: dict[str, str] = {}
     agent_keys: dict[str, str] = {}
     try:
         async with database.transaction() as connection:
-            engine = await load_engine(connection, Settings())
+            engine = await load_engine(connection, settings or Settings())
             for tenant, people in (("acme", ("alice", "bob")), ("globex", ("mallory",))):
                 tenant_id = await create_tenant(connection, tenant)
                 for name in people:
@@ -50,6 +50,6 @@ async def make_world(dsn: str, agents: Sequence[str] = ("echo",)) -> World:
     return World(keys["alice"], keys["bob"], keys["mallory"], agent_keys)
 
 
-def make_world_blocking(dsn: str, agents: Sequence[str]) -> World:
+def make_world_blocking(dsn: str, agents: Sequence[str], settings: Settings | None = None) -> World:
     """`make_world` for fixtures without an event loop."""
-    return asyncio.run(make_world(dsn, agents))
+    return asyncio.run(make_world(dsn, agents, settings))

@@ -15,6 +15,7 @@ from remit.authz.modes import ModeBook
 from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
+from remit.limits import Limits
 from remit.provider import flag_routes, routes
 from remit.provider.caller import CallerSecret
 from remit.provider.elsewhere import open_remotes
@@ -52,7 +53,10 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.decider = Decider(engine, modes)
         app.state.audit = audit = AuditTrail(database)
         app.state.schema = schema = SchemaWatch(engine, database)
+        app.state.engine = engine
         app.state.delivery = None
+        app.state.tokens = None  # API keys authenticate here, tokens of identity providers do not
+        app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         remotes = await open_remotes(settings, engine)
         app.state.provider = Provider(
             settings,
