@@ -54,6 +54,7 @@ async def stream_task(
             for entry in await hub.read_kept(task.id, after if resumes else 0, BUFFERED_OF_ENDED_TASK):
                 yield _frame(entry.data, entry.seq if resumes else None)
             return
+        seen_ended = False
         async with aclosing(_follow(reader, hub, after, ping, still_visible)) as steps:
             async for entries, now in steps:
                 if now is None:
@@ -65,8 +66,10 @@ async def stream_task(
                         return
                 if not entries:
                     yield ":ping\n" if resumes else ":ping\n\n"
-                    if now.status in TERMINAL:
+                    # What was said just before the end may still be on its way: one more look.
+                    if now.status in TERMINAL and seen_ended:
                         return
+                    seen_ended = now.status in TERMINAL
     finally:
         await opened.aclose()
         OPEN_STREAMS.dec()
