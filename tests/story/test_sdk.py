@@ -30,8 +30,10 @@ class Installation:
     url: str
     world: World
 
+    clients: ExitStack
+
     def client(self, key: str) -> Any:  # what is tested is the wire, not how the client types its unions
-        return Agentex(base_url=self.url, api_key=key)
+        return self.clients.enter_context(Agentex(base_url=self.url, api_key=key))
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def installation() -> Iterator[Installation]:
         ]
         for ready in starts:
             ready()
-        yield Installation(server.url, world)
+        yield Installation(server.url, world, stack.enter_context(ExitStack()))
 
 
 @contextmanager
