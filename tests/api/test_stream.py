@@ -207,3 +207,20 @@ async def test_a_thousand_updates_come_in_order(database: str, fake: FakeAgent) 
                 server.app.state.hub.publish(task["id"], {"type": "n", "n": n})
             numbers = [event["n"] for event in [await frames.next() for _ in range(1000)] if event]
     assert numbers == list(range(1000))
+
+
+async def test_what_was_said_just_before_the_end_is_shown(database: str, fake: FakeAgent) -> None:
+    """The task is seen to have ended while its last update is still on the way to its readers."""
+    async with serve(database, stream_ping=1.0) as server, open_seeder(database, server.url) as seeder:
+        world = await make_world(seeder)
+        task = await world.alice.make_task(await world.make_agent(fake.url))
+        async with world.seed.http.stream("GET", f"/tasks/{task['id']}/stream", headers=world.alice.headers) as stream:
+            lines = stream.aiter_lines()
+            assert "connected" in await anext(lines)
+            await seeder.execute("UPDATE tasks SET status = 'COMPLETED' WHERE id = $1", task["id"])
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not (await anext(lines)).startswith(":ping"):
+                    pass
+                server.app.state.hub.publish(task["id"], {"type": "full", "index": None, "parent_task_message": None})
+                rest = [line async for line in lines]
+    assert any('"full"' in line for line in rest)

@@ -127,7 +127,12 @@ class HttpRemote:
         bound._account = account_id
         return bound
 
-    async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:  # noqa: ARG002
+    async def check(
+        self,
+        questions: Sequence[Question],
+        *,
+        at_least: str | None = None,  # noqa: ARG002 - the contract has no tokens
+    ) -> list[bool]:
         """The answers, in the order asked; a provider gives one per call, so several calls go out at once.
 
         A provider has no zedtokens: what is told to it counts from then on, so `at_least` asks for nothing.

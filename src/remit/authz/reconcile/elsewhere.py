@@ -9,7 +9,7 @@ from remit.authz.engine import Connection
 from remit.authz.model import Relationship, Resource
 from remit.authz.postgres import PostgresEngine
 from remit.authz.projection import read_history, replace_delivered, take_lease
-from remit.authz.reconcile.findings import Finding
+from remit.authz.reconcile.findings import Finding, FindingClass
 from remit.authz.remote import Delivery, Remote
 from remit.authz.subject_names import SubjectNames
 from remit.db.pool import Database
@@ -47,10 +47,14 @@ class Gap:
 
     def findings(self, resource: Resource) -> list[Finding]:
         """The gap as findings."""
-        named = (("not_delivered", self.missing), ("not_removed", self.beyond), ("foreign", self.foreign))
+        named: dict[FindingClass, tuple[Relationship, ...]] = {
+            "not_delivered": self.missing,
+            "not_removed": self.beyond,
+            "foreign": self.foreign,
+        }
         return [
-            Finding(kind, resource, detail=", ".join(str(one) for one in relationships[:5]))  # type: ignore[arg-type]
-            for kind, relationships in named
+            Finding(kind, resource, detail=", ".join(str(one) for one in relationships[:5]))
+            for kind, relationships in named.items()
             if relationships
         ]
 
