@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.databases import make_data_dir, make_database, run_server
+from support.whole_run import watch
 
 from remit.db.binaries import Binaries
 from remit.db.embedded import EmbeddedPostgres
@@ -14,6 +15,11 @@ from remit.migrations.run import upgrade
 
 # Another PostgreSQL for the whole run: the folder that has its `bin`.
 _BINARIES = os.environ.get("REMIT_TEST_POSTGRES")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold a whole run to the page of differences."""
+    watch(config)
 
 
 @pytest.fixture(scope="session")

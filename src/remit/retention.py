@@ -32,6 +32,10 @@ async def remove_old(database: Database, settings: Settings) -> dict[str, int]:
         age: timedelta | None = getattr(settings, setting)
         if age is not None:
             removed[table] = await _remove(database, table, "id < $1::uuid", oldest_id(age))
+    if settings.outbox_retention is not None:
+        # What was given up and takes something away stays: as long as it waits, it denies.
+        given_up = "dead_at < now() - $1::interval AND revocation = 0"
+        removed["outbox"] = await _remove(database, "outbox", given_up, settings.outbox_retention)
     if settings.span_retention is not None:
         removed["spans"] = await remove_older(database, "spans", "created_at", settings.span_retention)
     return removed

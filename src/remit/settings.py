@@ -266,6 +266,12 @@ class Settings(BaseSettings):
     audit_retention: timedelta | None = Field(
         None, gt=timedelta(0), description="How long the audit trail is kept. By default for ever."
     )
+    outbox_retention: timedelta | None = Field(
+        None,
+        gt=timedelta(0),
+        description="How long a change that an engine elsewhere refused for good stays listed by `remit authz outbox "
+        "list`, unless it takes something away. By default until it is discarded; what is delivered goes at once.",
+    )
     purge_after: timedelta = Field(timedelta(days=30), description="When the row of a deleted task or agent goes.")
 
     @field_validator("identity_providers")

@@ -17,7 +17,6 @@ _DEPLOYMENT = "/agents/{agent_id}/deployments"
 
 # In the order of matching, as in `app.ROUTERS`. What is asked for, with the operations that belong to it.
 UNBUILT: dict[str, tuple[tuple[str, str], ...]] = {
-    "Enrolment by builds": (("POST", "/agents/register-build"),),
     "Schedules": (
         ("POST", _SCHEDULE),
         ("GET", _SCHEDULE),

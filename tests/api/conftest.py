@@ -1,12 +1,18 @@
-"""The HTTP API on the real thing: a server that most tests share, each with tenants of its own, and a fake agent."""
+"""The HTTP API on the real thing: servers that most tests share, each with tenants of its own, and a fake agent.
+
+Two server processes are behind what tests share: this one, in a thread, and one more. Consecutive requests of a client
+go to one and the other, so that whatever a process keeps for itself shows.
+"""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import structlog
 from support.agent import FakeAgent
 from support.databases import make_database
 from support.graph import Seeder, World, make_world, open_seeder
+from support.processes import ServerProcess, run_remit
 from support.server import Server, serve, serve_in_thread
 
 from remit.db.embedded import EmbeddedPostgres
@@ -24,27 +30,34 @@ def _plain_log() -> None:
     )
 
 
+SETTINGS: dict[str, Any] = {
+    "stream_ping": 0.2,
+    "turn_lease": 120,
+    "turn_wait": 20,
+    "secret_key": "k" * 40,
+    "public_url": "https://remit.example",
+}
+
+
 @pytest.fixture(scope="session")
 def server(postgres: EmbeddedPostgres, template: str) -> Iterator[Server]:
     """A server that tests share; it runs in a thread."""
-    with (
-        make_database(postgres, template) as dsn,
-        serve_in_thread(
-            dsn,
-            stream_ping=0.2,
-            turn_lease=120,
-            turn_wait=20,
-            secret_key="k" * 40,
-            public_url="https://remit.example",
-        ) as running,
-    ):
+    with make_database(postgres, template) as dsn, serve_in_thread(dsn, **SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def second_server(server: Server) -> Iterator[ServerProcess]:
+    """Another process over the shared server's database."""
+    settings: Any = {f"REMIT_{name.upper()}": str(value) for name, value in SETTINGS.items()}
+    with run_remit(None, REMIT_DATABASE_URL=server.dsn, REMIT_EMBEDDED_WORKER="false", **settings) as running:
         yield running
 
 
 @pytest.fixture
-async def seed(server: Server) -> AsyncIterator[Seeder]:
-    """The shared server's database and a client for it."""
-    async with open_seeder(server.dsn, server.url) as seeder:
+async def seed(server: Server, second_server: ServerProcess) -> AsyncIterator[Seeder]:
+    """The shared servers' database and a client for both."""
+    async with open_seeder(server.dsn, server.url, others=[second_server.url]) as seeder:
         yield seeder
 
 

@@ -54,6 +54,7 @@ USES: dict[str, Use] = {
     "agents.retrieve_by_name": Use(lambda ids: {"agent_name": ids["agent_name"]}),
     "agents.delete": Use(_agent(), _AGENT),
     "agents.delete_by_name": Use(lambda ids: {"agent_name": ids["agent_name"]}, _AGENT),
+    "agents.register_build": Use(lambda ids: {"name": ids["agent_name"], "description": "built"}),
     "agents.create_task": Use(_agent(params={})),
     "agents.cancel_task": Use(_call()),
     "agents.send_event": Use(_call(content=_SAID)),
@@ -108,7 +109,6 @@ USES: dict[str, Use] = {
 # Methods whose operations are not built. One that is built fails here, and gets its arguments above.
 _SCHEDULED = {"scheduled_time": NOW}
 NOT_BUILT: dict[str, dict[str, Any]] = {
-    "agents.register_build": {},
     "tasks.query_workflow": {},
     "deployment_history.list": {},
     "deployment_history.retrieve": {},

@@ -274,3 +274,46 @@ async def test_only_listed_hosts_are_called_when_there_is_a_list(database: str) 
         world = await make_world(seed)
         assert (await world.alice.post("/agents/register", body("a"))).status_code == 422
         assert (await world.alice.post("/agents/register", body("a", "http://x.agents.example"))).status_code == 200
+
+
+async def test_a_build_is_shared_before_it_runs(world: World, fake: FakeAgent) -> None:
+    built = {"name": "built", "description": "d", "agent_input_type": "text", "registration_metadata": {"commit": "c"}}
+    first = await world.alice.post("/agents/register-build", built)
+    assert first.status_code == 200, first.text
+    agent = first.json()
+    told = {name: agent[name] for name in ("status", "acp_type", "creator_user_id", "registration_metadata")}
+    assert told == {
+        "status": "BuildOnly",
+        "acp_type": "async",
+        "creator_user_id": "alice",
+        "registration_metadata": {"commit": "c"},
+    }
+    again = await world.alice.post("/agents/register-build", {**built, "description": "other"})
+    assert again.json() == agent, "a second build changes nothing"
+    assert (await world.bob.rpc("built", "task/create")).status_code == 400, "nobody listens there yet"
+    body = {"subject_type": "user", "subject_id": "bob", "role": "editor"}
+    assert (await world.alice.put(f"/agents/{agent['id']}/access", body)).status_code == 200
+    # Whoever may change it makes the key with which its process registers.
+    made = await world.bob.post("/agent_api_keys", {"agent_id": agent["id"], "name": "k", "api_key_type": "internal"})
+    process = AgentParty(world.seed.http, "agent", agent["id"], "built", world.tenant_id, made.json()["api_key"])
+    registered = await process.post("/agents/register", {"name": "built", "acp_url": fake.url, "acp_type": "sync"})
+    assert (registered.json()["status"], registered.json()["id"]) == ("Ready", agent["id"])
+    assert (await world.bob.rpc("built", "task/create")).status_code == 200
+    (row,) = await world.seed.fetch(
+        "SELECT action FROM audit WHERE resource_id = $1 AND action LIKE 'agent.b%'", agent["id"]
+    )
+    assert row["action"] == "agent.build"
+
+
+async def test_two_builds_of_a_name_at_once_are_one_agent(world: World) -> None:
+    built = {"name": "at-once", "description": "d"}
+    answers = await asyncio.gather(*(world.bob.post("/agents/register-build", built) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+async def test_a_build_needs_the_right_to_make_agents(world: World) -> None:
+    built = {"name": "refused", "description": "d"}
+    assert (await world.viewer.post("/agents/register-build", built)).status_code == 403
+    assert (await world.nobody.post("/agents/register-build", built)).status_code == 401
+    assert (await world.alice.post("/agents/register-build", {**built, "name": "No Name"})).status_code == 422

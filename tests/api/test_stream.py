@@ -8,6 +8,8 @@ from support.graph import Json, Party, World, make_world, open_seeder, text
 from support.server import Server, serve
 from support.streams import Frames, kind, open_stream
 
+from remit.ids import new_id
+
 WAIT_SECONDS = 20
 
 
@@ -77,7 +79,9 @@ async def test_an_answer_streams_to_the_tasks_readers(world: World, fake: FakeAg
     assert seen == ["full", "start", "delta", "delta", "done"]
 
 
-async def test_a_task_that_has_ended_shows_what_is_kept(world: World, task: Json) -> None:
+async def test_a_task_that_has_ended_shows_what_is_kept(own_world: World, fake: FakeAgent) -> None:
+    world = own_world  # of one process: what is written by way of two is kept as they write it
+    task = await world.alice.make_task(await world.make_agent(fake.url, "async"))
     for n in range(12):
         await say(world.alice, task, f"m{n}")
     await world.alice.post(f"/tasks/{task['id']}/complete")
@@ -88,7 +92,9 @@ async def test_a_task_that_has_ended_shows_what_is_kept(world: World, task: Json
     assert [event["content"]["content"] for event in kept] == [f"m{n}" for n in range(10)]
 
 
-async def test_a_stream_goes_on_after_the_last_event_it_is_told(world: World, task: Json) -> None:
+async def test_a_stream_goes_on_after_the_last_event_it_is_told(own_world: World, fake: FakeAgent) -> None:
+    world = own_world  # as above
+    task = await world.alice.make_task(await world.make_agent(fake.url, "async"))
     path = f"/tasks/{task['id']}/stream"
     async with open_stream(world.alice, path, **{"last-event-id": "0"}) as frames:
         assert kind(await frames.next()) == "connected"
@@ -183,6 +189,33 @@ async def test_two_servers_serve_one_stream(own_server: Server, own_world: World
     assert {event["content"]["content"] for event in said[0] if event} == {f"m{n}" for n in range(20)}
     assert ends[0] == ends[1]
     assert [event["task"]["status"] for event in ends[0]] == ["COMPLETED"]
+
+
+async def test_nothing_goes_back_although_two_processes_tell_it(
+    own_server: Server, own_world: World, fake: FakeAgent
+) -> None:
+    """Who writes by way of one process and then of another one is shown in that order, and before the task's end."""
+    agent = await own_world.make_agent(fake.url, "async")
+    async with serve(own_server.dsn) as second, open_seeder(second.dsn, second.url) as seed:
+        there, agent_there = (type(one)(**{**vars(one), "http": seed.http}) for one in (own_world.alice, agent))
+        for number in range(12):
+            task = await own_world.alice.make_task(agent)
+            async with open_stream(own_world.alice, f"/tasks/{task['id']}/stream") as frames:
+                assert kind(await frames.next()) == "connected"
+                # Something to gather, so that this process writes what follows later than the other one.
+                own_server.app.state.hub.publish(new_id(), {"type": "n"})
+                await asyncio.sleep(number * 0.002)
+                body = {"task_id": task["id"], "content": text("growing"), "streaming_status": "IN_PROGRESS"}
+                message = (await agent.post("/messages", body)).json()
+                final = {"task_id": task["id"], "content": text("grown"), "streaming_status": "DONE"}
+                assert (await agent_there.put(f"/messages/{message['id']}", final)).status_code == 200
+                await say(own_world.alice, task, "last words")
+                assert (await there.post(f"/tasks/{task['id']}/complete")).status_code == 200
+                events = await frames.rest()
+            told = [kind(event) for event in events if "last words" not in str(event)]
+            assert told in (["start", "full", "done", "task_updated"], ["full", "done", "task_updated"]), number
+            assert any("last words" in str(event) for event in events), number
+            assert kind(events[-1]) == "task_updated"
 
 
 async def test_no_update_of_another_task_is_seen(world: World, task: Json) -> None:

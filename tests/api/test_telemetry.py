@@ -100,7 +100,13 @@ def series(metrics: str, name: str) -> dict[str, float]:
     }
 
 
-async def test_metrics_count_by_route_and_hold_no_ids(world: World, fake: FakeAgent) -> None:
+def of_request(route: str, operation: str, status: int, outcome: str, method: str = "GET") -> str:
+    """The labels of `remit_requests_total`."""
+    return f'method="{method}",operation="{operation}",outcome="{outcome}",route="{route}",status="{status}"'
+
+
+async def test_metrics_count_by_route_operation_and_outcome_and_hold_no_ids(own_world: World, fake: FakeAgent) -> None:
+    world = own_world
     agent = await world.make_agent(fake.url)
     task = await world.alice.make_task(agent, "a-name")
 
@@ -109,19 +115,45 @@ async def test_metrics_count_by_route_and_hold_no_ids(world: World, fake: FakeAg
         assert response.headers["content-type"].startswith("text/plain")
         return response.text
 
-    label = 'method="GET",route="/tasks/{task_id}",status="200"'
-    before = series(await read(), "remit_requests_total").get(label, 0)
+    def questions_asked(metrics: str) -> float:
+        found = re.search(r"^authorization_checks_per_request_sum ([0-9.e+]+)$", metrics, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    await world.alice.make_task(agent)
+    rpc = "/agents/{agent_id}/rpc"
+    expected = {
+        of_request("/tasks/{task_id}", "get_task", 200, "ok"): 3,
+        of_request("/tasks/{task_id}", "get_task", 404, "denied"): 1,
+        of_request("/tasks/{task_id}", "get_task", 401, "denied"): 1,
+        of_request("/tasks/name/{task_name}", "get_task_by_name", 200, "ok"): 1,
+        of_request("/tasks", "list_tasks", 422, "invalid"): 1,
+        of_request(rpc, "message/send", 200, "ok", "POST"): 1,
+        of_request(rpc, "message/send", 200, "agent_error", "POST"): 1,
+        of_request(rpc, "task/cancel", 404, "denied", "POST"): 1,
+        of_request(rpc, "call_by_id", 422, "invalid", "POST"): 1,
+    }
+    before = series(await read(), "remit_requests_total")
     for _ in range(3):
         await world.alice.get(f"/tasks/{task['id']}")
     await world.bob.get(f"/tasks/{task['id']}")
+    await world.nobody.get(f"/tasks/{task['id']}")
     await world.alice.get("/tasks/name/a-name")
+    await world.alice.get("/tasks", order_by="colour")
     await world.alice.send(agent, task)
+    fake.handle = fail_with_secret
+    await world.alice.send(agent, task)
+    await world.bob.rpc(agent, "task/cancel", {"task_id": task["id"]})
+    await world.alice.rpc(agent, "task/colour")
     await world.alice.get("/no/such/route")
     metrics = await read()
-    assert series(metrics, "remit_requests_total")[label] == before + 3
+    assert len((await world.alice.get("/tasks")).json()) == 2
+    assert questions_asked(await read()) == questions_asked(metrics) + 1, "one question, however many are listed"
+    after = series(metrics, "remit_requests_total")
+    assert {labels: after[labels] - before.get(labels, 0) for labels in expected} == expected
     assert series(metrics, "remit_agent_calls_total")['method="message/send",outcome="ok"'] >= 1
     assert 'route="(none)"' in metrics
-    for id in (task["id"], agent.id, agent.name, world.alice.id, world.tenant_id, "a-name", "no/such"):
+    for id in (task["id"], agent.id, agent.name, world.alice.id, world.tenant_id, "a-name", "no/such", "colour"):
         assert id not in metrics
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-7", metrics)
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 from support.databases import make_data_dir
 from support.processes import clean_environment, free_port
+from support.server import serve_in_thread
 
 from remit.cli.output import print_table
 from remit.db.embedded import EmbeddedPostgres
@@ -129,6 +131,76 @@ def test_nothing_is_granted_on_a_deleted_agent(acme: Installation) -> None:
     assert acme.read(f"authz list agent:{id}") == []
     assert {key["revoked_at"] is None for key in acme.read("keys list --tenant acme") if key["holder"] == "brief"} == {
         False
+    }
+
+
+def test_disabling_ends_keys_and_access_at_once(acme: Installation) -> None:
+    """What a server answered a moment ago it refuses from the next request on, and a stream that is open ends."""
+    for name in ("frank", "grace"):
+        acme.run(f"users add {name} --tenant acme")
+    acme.run("service-accounts add robot --tenant acme")
+    keys = [acme.read("keys create --tenant acme --user frank")["secret"] for _ in range(2)]
+    robot = acme.read("keys create --tenant acme --service-account robot")["secret"]
+    grace = {"authorization": f"Bearer {acme.read('keys create --tenant acme --user grace')['secret']}"}
+    acme.run("authz grant agent:echo editor user:frank --tenant acme")
+    acme.run("authz grant agent:echo owner user:grace --tenant acme")
+    task = acme.read("worker enqueue echo --tenant acme --name watched")
+    assert task
+    acme.run("worker --until-idle")
+    acme.run("authz grant task:watched viewer user:frank --tenant acme")
+    with (
+        serve_in_thread(acme.server.dsn, stream_ping=0.2) as server,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=20) as http,
+    ):
+        holders = [{"authorization": f"Bearer {key}"} for key in keys]
+        for headers in holders:
+            assert http.get("/agents/name/echo", headers=headers).status_code == 200
+        assert http.get("/me", headers={"x-api-key": robot}).status_code == 200
+        with http.stream("GET", "/tasks/name/watched/stream", headers=holders[0]) as stream:
+            lines = stream.iter_lines()
+            assert "connected" in next(lines)
+            acme.run("users disable frank --tenant acme")
+            acme.run("service-accounts disable robot --tenant acme")
+            for headers in (*holders, {"x-api-key": robot}):
+                for path in ("/me", "/agents/name/echo", "/tasks/name/watched", "/tasks"):
+                    assert http.get(path, headers=headers).status_code == 401, path
+            assert not any("data" in line for line in lines), "it ends, and tells nothing more"
+        assert http.get("/agents/name/echo", headers=grace).status_code == 200
+        listed = http.get(f"/agents/{acme.read('agents list --tenant acme')[0]['id']}/access", headers=grace).json()
+        assert {one["subject_id"] for one in listed["grants"]} >= {"frank", "grace"}, "what he held is still on record"
+        acme.run("users enable frank --tenant acme")
+        assert http.get("/agents/name/echo", headers=holders[0]).status_code == 200
+
+
+def test_an_agents_keys_are_made_and_end_here(acme: Installation) -> None:
+    internal = acme.read("agents keys create echo own --tenant acme --type internal")
+    external = acme.read("agents keys create echo own --tenant acme")
+    acme.run("agents keys create echo own --tenant acme", code=2)
+    acme.run("agents keys create nobody own --tenant acme", code=2)
+    acme.run("agents keys create echo acme/repository --tenant acme --type github", code=2)
+    signing = acme.read(
+        "agents keys create echo acme/repository --tenant acme --type github", REMIT_SECRET_KEY="k" * 40
+    )
+    listed = acme.read("agents keys list echo --tenant acme")
+    assert [(row["id"], row["api_key_type"], row["status"]) for row in listed] == [
+        (signing["id"], "github", "active"),
+        (external["id"], "external", "active"),
+        (internal["id"], "internal", "active"),
+    ]
+    relations = {one["relation"] for one in acme.read(f"authz list api_key:{internal['id']}")}
+    assert relations == {"tenant", "parent_agent"}, "an operator owns nothing"
+    with serve_in_thread(acme.server.dsn) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        as_agent = {"x-agent-api-key": internal["secret"]}
+        assert http.get("/me", headers=as_agent).json()["name"] == "echo"
+        assert http.get("/me", headers={"x-agent-api-key": external["secret"]}).status_code == 401
+        acme.run("agents keys delete echo own --tenant acme --type internal")
+        assert http.get("/me", headers=as_agent).status_code == 401
+    acme.run("agents keys delete echo own --tenant acme --type internal", code=2)
+    assert acme.read(f"authz list api_key:{internal['id']}") == []
+    actions = acme.query("SELECT action, actor_type FROM audit WHERE resource_type = 'api_key' ORDER BY id")
+    assert {(row["action"], row["actor_type"]) for row in actions} >= {
+        ("api_key.create", "operator"),
+        ("api_key.delete", "operator"),
     }
 
 

@@ -1,128 +1,29 @@
-"""Agents written with the published SDK, unmodified and in an environment of their own, serve published clients."""
+"""Agents written with the published SDK, unmodified and in an environment of their own, serve published clients.
 
-import os
-import subprocess
+Two server processes are behind the clients: consecutive requests of one go to one and the other. The agents are of the
+kinds of the SDK's offline tutorials: a sync one, an async one, and an async one that works on events in batches.
+"""
+
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import agentex
 import pytest
-from agentex import Agentex, AsyncAgentex
-from support.databases import make_data_dir
-from support.processes import clean_environment, free_port, run_remit, wait_until_answering
-from support.redis_server import run_redis
-from support.world import World, make_world_blocking
+from support.sdk import Installation, install, text, wait_for
 
-from remit.db.embedded import EmbeddedPostgres
-
-AGENTS = Path(__file__).parent / "agents"
-SDK_START_SECONDS = 180
-
-
-@dataclass(frozen=True)
-class Installation:
-    url: str
-    world: World
-
-    clients: ExitStack
-
-    def client(self, key: str) -> Any:  # what is tested is the wire, not how the client types its unions
-        return self.clients.enter_context(Agentex(base_url=self.url, api_key=key))
-
-
-@contextmanager
-def run_agent(url: str, kind: str, name: str, key: str, redis_url: str) -> Iterator[None]:
-    port = free_port()
-    environment = clean_environment(
-        AGENTEX_BASE_URL=url,
-        ACP_URL="http://127.0.0.1",
-        ACP_PORT=str(port),
-        ACP_TYPE=kind,
-        AGENT_NAME=name,
-        AGENT_API_KEY=key,
-        REDIS_URL=redis_url,
-        LITELLM_LOCAL_MODEL_COST_MAP="True",
-    )
-    environment.pop("PYTHONPATH", None)
-    python = os.environ["REMIT_SDK_PYTHON"]
-    command = [python, "-m", "uvicorn", f"{kind}_agent:acp", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, cwd=AGENTS, stdout=subprocess.DEVNULL)
-    try:
-        wait_until_answering(f"http://127.0.0.1:{port}/healthz", process, SDK_START_SECONDS)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
+AGENTS = {"sync-one": "sync:sync_agent", "async-one": "async:async_agent", "batch-one": "async:batch_agent"}
 
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
-    with ExitStack() as stack:
-        data_dir = stack.enter_context(make_data_dir())
-        postgres = EmbeddedPostgres.start_blocking(data_dir)
-        stack.callback(postgres.stop_blocking)
-        redis = stack.enter_context(run_redis())
-        server = stack.enter_context(run_remit(data_dir, REMIT_REDIS_URL=redis.url))
-        world = make_world_blocking(postgres.dsn, agents=("sync-one", "async-one"))
-        # Both at once: importing the SDK takes long.
-        starts = [
-            stack.enter_context(_starting(server.url, kind, f"{kind}-one", world.agent_keys[f"{kind}-one"], redis.url))
-            for kind in ("sync", "async")
-        ]
-        for ready in starts:
-            ready()
-        yield Installation(server.url, world, stack.enter_context(ExitStack()))
-
-
-@contextmanager
-def _starting(url: str, kind: str, name: str, key: str, redis_url: str) -> Iterator[Callable[[], None]]:
-    """Start an agent in the background; the function waits until it serves."""
-    started, ending = threading.Event(), threading.Event()
-    failed: list[BaseException] = []
-
-    def keep() -> None:
-        try:
-            with run_agent(url, kind, name, key, redis_url):
-                started.set()
-                ending.wait()
-        except BaseException as error:  # noqa: BLE001 - handed to the test, which raises it
-            failed.append(error)
-            started.set()
-
-    def ready() -> None:
-        assert started.wait(SDK_START_SECONDS + 10)
-        if failed:
-            raise failed[0]
-
-    thread = threading.Thread(target=keep)
-    thread.start()
-    try:
-        yield ready
-    finally:
-        ending.set()
-        thread.join()
-
-
-def text(content: str) -> dict[str, Any]:
-    return {"type": "text", "author": "user", "content": content}
+    with install(AGENTS) as installed:
+        yield installed
 
 
 def has_messages(client: Any, task_id: str, count: int) -> bool:
     return len(client.messages.list(task_id=task_id)) == count
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.05)
-    return found
 
 
 def test_sync_agent_answers_and_streams(installation: Installation) -> None:
@@ -195,12 +96,11 @@ def _type(event: Any) -> str:
 
 
 async def test_async_client(installation: Installation) -> None:
-    opened: Any = AsyncAgentex(base_url=installation.url, api_key=installation.world.alice_key)
-    async with opened as client:
+    async with installation.async_client(installation.world.alice_key) as client:
         answer = await client.agents.send_message(agent_name="sync-one", params={"content": text("hello")})
         assert [message.content.content for message in answer.result] == ["echo: hello"]
         agents = await client.agents.list()
-        assert {agent.name for agent in agents} >= {"sync-one", "async-one"}
+        assert {agent.name for agent in agents} >= set(AGENTS)
 
 
 def test_strangers_see_nothing_through_the_client(installation: Installation) -> None:
@@ -218,3 +118,75 @@ def test_agent_key_of_another_agent_reaches_nothing(installation: Installation) 
     assert own.tasks.retrieve(task.id).id == task.id
     with pytest.raises(agentex.NotFoundError):
         installation.client(installation.world.agent_keys["async-one"]).tasks.retrieve(task.id)
+
+
+def said(client: Any, task_id: str) -> list[list[str]]:
+    """What the batches were, oldest first, as the agent has written each down."""
+    messages = client.messages.list(task_id=task_id)
+    return [message.content.content.split(", ") for message in reversed(messages)]
+
+
+def read_tracker(client: Any, task_id: str) -> Any:
+    (tracker,) = client.tracker.list(task_id=task_id)
+    return client.tracker.retrieve(tracker.id)
+
+
+def send(client: Any, task_id: str, content: str) -> Any:
+    return client.agents.send_event(
+        agent_name="batch-one", params={"task_id": task_id, "content": text(content)}
+    ).result
+
+
+def test_one_event_moves_the_tracker(installation: Installation) -> None:
+    client = installation.client(installation.world.alice_key)
+    task = client.agents.create_task(agent_name="batch-one", params={}).result
+    assert (read_tracker(client, task.id).status, read_tracker(client, task.id).last_processed_event_id) == (
+        "READY",
+        None,
+    )
+    event = send(client, task.id, "only")
+    wait_for(lambda: read_tracker(client, task.id).last_processed_event_id == event.id)
+    assert said(client, task.id) == [["only"]]
+    assert read_tracker(client, task.id).status == "READY"
+
+
+def test_events_that_come_together_are_worked_on_in_batches_each_once(installation: Installation) -> None:
+    client = installation.client(installation.world.alice_key)
+    task = client.agents.create_task(agent_name="batch-one", params={}).result
+    names = [f"event-{number}" for number in range(10)]
+    events = [send(client, task.id, name) for name in names]
+    wait_for(lambda: read_tracker(client, task.id).last_processed_event_id == events[-1].id)
+    batches = said(client, task.id)
+    assert [name for batch in batches for name in batch] == names, "each once, in the order in which they were sent"
+    assert len(batches) < len(names), "some were worked on together"
+    tracker = read_tracker(client, task.id)
+    left = client.events.list(task_id=task.id, agent_id=tracker.agent_id, last_processed_event_id=events[-1].id)
+    assert left == []
+    after_first = client.events.list(task_id=task.id, agent_id=tracker.agent_id, last_processed_event_id=events[0].id)
+    assert [event.id for event in after_first] == [event.id for event in events[1:]]
+    agent = installation.client(installation.world.agent_keys["batch-one"])
+    with pytest.raises(agentex.BadRequestError):
+        agent.tracker.update(tracker.id, last_processed_event_id=events[0].id)
+    assert read_tracker(client, task.id).last_processed_event_id == events[-1].id, "a cursor goes forward only"
+
+
+def test_a_batch_reaches_the_stream(installation: Installation) -> None:
+    client = installation.client(installation.world.alice_key)
+    task = client.agents.create_task(agent_name="batch-one", params={}).result
+    seen: list[str] = []
+    connected = threading.Event()
+
+    def read() -> None:
+        for event in client.tasks.stream_events(task.id):
+            seen.append(str(event))
+            connected.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert connected.wait(20)
+    send(client, task.id, "streamed")
+    wait_for(lambda: any("streamed" in event for event in seen))
+    client.agents.cancel_task(agent_name="batch-one", params={"task_id": task.id})
+    reader.join(20)
+    assert not reader.is_alive()
+    assert sum("streamed" in event for event in seen) == 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
+from support.alternate import AsyncAlternating
 
 from remit.agents.service import ACPType, insert_agent
 from remit.authz.engine import Engine
@@ -227,14 +228,19 @@ class Seeder:
 
 
 @asynccontextmanager
-async def open_seeder(dsn: str, url: str, settings: Settings | None = None) -> AsyncIterator[Seeder]:
-    """A seeder with a pool and a client of its own, for a server at `url` over the database at `dsn`."""
+async def open_seeder(
+    dsn: str, url: str, settings: Settings | None = None, *, others: Sequence[str] = ()
+) -> AsyncIterator[Seeder]:
+    """A seeder with a pool and a client of its own, for a server at `url` over the database at `dsn`.
+
+    With `others`, more servers of that database, each request goes to the next one in turn.
+    """
     database = await Database.open(dsn, size=4)
     try:
         async with database.connection() as connection:
             engine = await load_engine(connection, settings or Settings())
         async with httpx.AsyncClient(
-            base_url=url, trust_env=False, timeout=30, limits=httpx.Limits(max_connections=None)
+            base_url=url, trust_env=False, timeout=30, transport=AsyncAlternating([url, *others])
         ) as http:
             yield Seeder(database, engine, http)
     finally:

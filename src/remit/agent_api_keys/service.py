@@ -19,11 +19,11 @@ import asyncpg
 from pydantic import BaseModel
 
 from remit.agents.service import AGENT
-from remit.audit import write_audit
+from remit.audit import AuditEntry, write_audit
 from remit.authz.delivery import Outcome
 from remit.authz.engine import Engine
 from remit.authz.guard import Caller, ResourceKind, absent, authorize, judge, label_of, probe
-from remit.authz.model import Resource
+from remit.authz.model import Resource, Subject
 from remit.authz.registration import deregister, relationships_of_api_key
 from remit.authz.visible import Listed, list_visible
 from remit.db.params import Params
@@ -81,6 +81,46 @@ class AgentRef:
             raise BadRequest("Name the agent by exactly one of `agent_id` and `agent_name`.")
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to be made.
+
+    Attributes:
+        id: of its row.
+        agent_id: whose key it is.
+        name: unique among the agent's keys of the type.
+        type: see the top of this module.
+        secret: shown once.
+        sealed: the secret encrypted, for types that sign.
+    """
+
+    id: str
+    agent_id: str
+    name: str
+    type: KeyType
+    secret: str
+    sealed: bytes | None
+
+    @classmethod
+    def make(cls, settings: Settings, agent_id: str, name: str, type: KeyType, secret: str | None) -> "NewKey":
+        """A key with a secret that exists already, or with one that is made now.
+
+        Raises:
+            Invalid: the secret is too short, too long, or looks like one of Remit's own.
+            SecretKeyMissing: as `SecretBox`.
+        """
+        if secret is not None:
+            _check_secret(secret, type)
+        shown = secret if secret is not None else make_secret("agent" if type == "internal" else "external")
+        sealed = SecretBox(settings).encrypt(shown) if type in SIGNING else None
+        return cls(new_id(), agent_id, name, type, shown, sealed)
+
+    @property
+    def resource(self) -> Resource:
+        """The key in the graph."""
+        return Resource("api_key", self.id)
+
+
 def read_key(row: asyncpg.Record) -> AgentAPIKey:
     """The wire shape of a row selected with `COLUMNS`."""
     return AgentAPIKey.model_validate(dict(row))
@@ -109,20 +149,15 @@ async def create_key(
         SecretKeyMissing: as `SecretBox`.
     """
     found = await authorize(caller, AGENT, "update", id=agent.id, name=agent.name, columns="t.id, t.name")
-    if secret is not None:
-        _check_secret(secret, key_type)
-    shown = secret if secret is not None else make_secret("agent" if key_type == "internal" else "external")
-    sealed = SecretBox(settings).encrypt(shown) if key_type in SIGNING else None
+    new = NewKey.make(settings, found["id"], name, key_type, secret)
     detail: dict[str, object] = {"agent_id": found["id"], "name": name, "type": key_type}
     async with caller.database.transaction() as connection:
-        row = await _insert_pending(connection, caller, found["id"], name, key_type, shown, sealed)
-        if row is None:
-            raise await _why_not(connection, found["id"], name, key_type)
+        row = await insert_pending(connection, caller.engine, caller.principal.tenant_id, new, caller.subject)
         if caller.delivery is None:
-            await _activate(connection, caller, row["id"], detail)
+            await activate(connection, caller.audit_entry("api_key.create", "done", new.resource, detail))
     if caller.delivery is not None:
         await _register_elsewhere(caller, row["id"], detail)
-    return read_key(row), found["name"], shown
+    return read_key(row), found["name"], new.secret
 
 
 async def _register_elsewhere(caller: Caller, key_id: str, detail: dict[str, object]) -> None:
@@ -134,37 +169,49 @@ async def _register_elsewhere(caller: Caller, key_id: str, detail: dict[str, obj
     """
     result = await caller.tell(Resource("api_key", key_id))
     if result.outcome is Outcome.DELIVERED:
+        entry = caller.audit_entry("api_key.create", "done", Resource("api_key", key_id), detail)
         async with caller.database.transaction() as connection:
-            if await _activate(connection, caller, key_id, detail):
+            if await activate(connection, entry):
                 return
     else:
         async with caller.database.transaction() as connection:
-            await _remove(connection, caller.engine, key_id, actor=caller.actor, request_id=caller.request_id)
+            await remove(connection, caller.engine, key_id, actor=caller.actor, request_id=caller.request_id)
     if result.outcome is Outcome.REFUSED:
         raise Forbidden("The authorization engine refuses to register the key, so there is none. An operator sees why.")
     raise Unavailable("The authorization engine could not be told of the key, so there is none. Try again.")
 
 
-async def _insert_pending(
-    connection: Connection,
-    caller: Caller,
-    agent_id: str,
-    name: str,
-    key_type: KeyType,
-    secret: str,
-    sealed: bytes | None,
-) -> asyncpg.Record | None:
-    """The row and its relationships in one statement; None where the name or secret is taken, or the agent is gone."""
-    key_id = new_id()
-    engine, principal, sql = caller.engine, caller.principal, Params()
-    tenant, agent = sql.add(principal.tenant_id, "uuid"), sql.add(agent_id, "uuid")
-    creators = [f"{sql.add(id, 'uuid')}" if id else "NULL" for id in principal.creator_columns]
+async def insert_pending(
+    connection: Connection, engine: Engine, tenant_id: str, new: NewKey, creator: Subject | None
+) -> asyncpg.Record:
+    """Insert a key that lets nobody in yet, with its relationships, in the caller's transaction: one statement.
+
+    Args:
+        connection: in a transaction.
+        engine: where its relationships go.
+        tenant_id: the agent's tenant.
+        new: the key.
+        creator: who will own it; None for an operator.
+
+    Returns:
+        The row, with `COLUMNS`.
+
+    Raises:
+        NotFound: the agent is gone.
+        Conflict: the name is taken, or the secret is another key's.
+    """
+    sql = Params()
+    tenant, agent = sql.add(tenant_id, "uuid"), sql.add(new.agent_id, "uuid")
+    creators = [
+        sql.add(creator.id, "uuid") if creator is not None and creator.type == kind else "NULL"
+        for kind in ("user", "service_account", "agent")
+    ]
     relationships = engine.insert_sql(
         sql,
-        relationships_of_api_key(key_id, principal.tenant_id, agent_id, caller.subject),
-        when=f"EXISTS (SELECT 1 FROM row) AND {engine.mode_policy.registers_sql(sql, principal.tenant_id, 'api_key')}",
+        relationships_of_api_key(new.id, tenant_id, new.agent_id, creator),
+        when=f"EXISTS (SELECT 1 FROM row) AND {engine.mode_policy.registers_sql(sql, tenant_id, 'api_key')}",
     )
-    owed = engine.outbox_sql(sql, Resource("api_key", key_id), principal.tenant_id, when="EXISTS (SELECT 1 FROM row)")
+    owed = engine.outbox_sql(sql, new.resource, tenant_id, when="EXISTS (SELECT 1 FROM row)")
     statement = f"""
         WITH parent AS (
           -- Locked against its deletion, which ends its keys: none is made behind it.
@@ -173,33 +220,41 @@ async def _insert_pending(
           INSERT INTO agent_api_keys (id, tenant_id, agent_id, name, api_key_type, status, secret_hash,
                                       secret_encrypted, creator_user_id, creator_service_account_id, creator_agent_id,
                                       authz_zedtoken)
-          SELECT {sql.add(key_id, "uuid")}, {tenant}, p.id, {sql.add(name, "text")}, {sql.add(key_type, "text")},
-                 'pending', {sql.add(None if sealed else hash_secret(secret), "bytea")}, {sql.add(sealed, "bytea")},
-                 {", ".join(f"{creator}::uuid" for creator in creators)}, {engine.zedtoken_sql(sql)}
+          SELECT {sql.add(new.id, "uuid")}, {tenant}, p.id, {sql.add(new.name, "text")}, {sql.add(new.type, "text")},
+                 'pending', {sql.add(None if new.sealed else hash_secret(new.secret), "bytea")},
+                 {sql.add(new.sealed, "bytea")}, {", ".join(f"{creator}::uuid" for creator in creators)},
+                 {engine.zedtoken_sql(sql)}
             FROM parent p
           ON CONFLICT DO NOTHING
           RETURNING *
         ), registered AS ({relationships}
         ){f", outboxed AS ({owed})" if owed else ""}
         SELECT {COLUMNS} FROM row t"""
-    return await connection.fetchrow(statement, *sql.values)
+    row = await connection.fetchrow(statement, *sql.values)
+    if row is None:
+        raise await _why_not(connection, new)
+    return row
 
 
-async def _activate(connection: Connection, caller: Caller, key_id: str, detail: dict[str, object]) -> bool:
-    """Let a key in from now on, its relationships being where they are asked; False when it is gone by now."""
-    status: str = await connection.execute("UPDATE agent_api_keys SET status = 'active' WHERE id = $1", key_id)
+async def activate(connection: Connection, entry: AuditEntry) -> bool:
+    """Let the key that an audit entry is about in from now on; False when it is gone by now.
+
+    Its relationships are where they are asked by then.
+    """
+    statement = "UPDATE agent_api_keys SET status = 'active' WHERE id = $1"
+    status: str = await connection.execute(statement, entry.resource_id)
     if status != "UPDATE 1":
         return False
-    await write_audit(connection, caller.audit_entry("api_key.create", "done", Resource("api_key", key_id), detail))
+    await write_audit(connection, entry)
     return True
 
 
-async def _why_not(connection: Connection, agent_id: str, name: str, key_type: KeyType) -> Exception:
-    if not await connection.fetchval("SELECT 1 FROM agents WHERE id = $1 AND status <> 'Deleted'", agent_id):
-        return absent(label_of(id=agent_id))
+async def _why_not(connection: Connection, new: NewKey) -> Exception:
+    if not await connection.fetchval("SELECT 1 FROM agents WHERE id = $1 AND status <> 'Deleted'", new.agent_id):
+        return absent(label_of(id=new.agent_id))
     taken = "SELECT 1 FROM agent_api_keys WHERE agent_id = $1 AND name = $2 AND api_key_type = $3"
-    if await connection.fetchval(taken, agent_id, name, key_type):
-        return Conflict(f"The agent has a key of this name and of the type '{key_type}' already.")
+    if await connection.fetchval(taken, new.agent_id, new.name, new.type):
+        return Conflict(f"The agent has a key of this name and of the type '{new.type}' already.")
     return Conflict("This secret is in use already. Leave it out, and one is made.")
 
 
@@ -268,12 +323,12 @@ async def delete_named_key(caller: Caller, agent: AgentRef, name: str, key_type:
 
 async def _end(caller: Caller, key_id: str, label: str) -> None:
     async with caller.database.transaction() as connection:
-        if not await _remove(connection, caller.engine, key_id, actor=caller.actor, request_id=caller.request_id):
+        if not await remove(connection, caller.engine, key_id, actor=caller.actor, request_id=caller.request_id):
             raise absent(label)
         await write_audit(connection, caller.audit_entry("api_key.delete", "done", Resource("api_key", key_id)))
 
 
-async def _remove(connection: Connection, engine: Engine, key_id: str, *, actor: str, request_id: str | None) -> bool:
+async def remove(connection: Connection, engine: Engine, key_id: str, *, actor: str, request_id: str | None) -> bool:
     """Remove a key with its relationships, in the caller's transaction; False when it was gone."""
     resource = Resource("api_key", key_id)
     # First, while the row still says whose tenant the deregistration belongs to.
@@ -291,5 +346,5 @@ async def remove_pending_keys(database: Database, engine: Engine) -> int:
             PENDING_AT_MOST,
         )
         for row in rows:
-            await _remove(connection, engine, row["id"], actor="worker", request_id=None)
+            await remove(connection, engine, row["id"], actor="worker", request_id=None)
     return len(rows)

@@ -16,12 +16,13 @@ from remit.errors import BadRequest, Forbidden, Invalid, Unauthenticated
 from remit.settings import Settings
 
 AGENT_NAME = r"^[a-z0-9-]+$"
+LONGEST_NAME = 128
 
 
 class RegisterAgentRequest(BaseModel):
     """What an agent process sends when it starts. `principal_context` is read by nobody: a body proves nothing."""
 
-    name: str = Field(pattern=AGENT_NAME, max_length=128)
+    name: str = Field(pattern=AGENT_NAME, max_length=LONGEST_NAME)
     description: Text = ""
     acp_url: Text
     acp_type: ACPType = "async"

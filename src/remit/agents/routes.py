@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from remit.agents.addresses import AddressRefused, check_address
+from remit.agents.build import RegisterBuildRequest, register_build
 from remit.agents.registration import (
     RegisterAgentRequest,
     RegisterAgentResponse,
@@ -67,6 +68,12 @@ async def register_agent(
     if principal.kind == "agent":
         return await register_with_own_key(caller, read_credentials(request)[0], url, body)
     return await register_by_subject(caller, url, body)
+
+
+@router.post("/agents/register-build", openapi_extra=requires("tenant", "create_agent"))
+async def register_built_agent(caller: CurrentCaller, body: RegisterBuildRequest) -> Agent:
+    """Register an agent before it is deployed, so that it can be shared; one of that name is answered as it is."""
+    return await register_build(caller, body)
 
 
 @router.get("/agents/{agent_id}", openapi_extra=requires("agent", "read"))

@@ -46,21 +46,21 @@ def relationships_of_agent(
     return relationships
 
 
-def relationships_of_api_key(key_id: str, tenant_id: str, agent_id: str, creator: Subject) -> list[Relationship]:
+def relationships_of_api_key(key_id: str, tenant_id: str, agent_id: str, creator: Subject | None) -> list[Relationship]:
     """What a new key of an agent is registered with: its tenant, its agent, its creator as owner.
 
     Args:
         key_id: the key.
         tenant_id: its tenant.
         agent_id: the agent whose key it is.
-        creator: who made it; an agent is recorded as its creator, but owns no key.
+        creator: who made it, None for an operator; an agent is recorded as its creator, but owns no key.
     """
     key = Resource("api_key", key_id)
     relationships = [
         Relationship(key, "tenant", Subject("tenant", tenant_id)),
         Relationship(key, "parent_agent", Subject("agent", agent_id)),
     ]
-    if creator.type != "agent":
+    if creator is not None and creator.type != "agent":
         relationships.append(Relationship(key, "owner", creator))
     return relationships
 

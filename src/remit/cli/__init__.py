@@ -21,6 +21,7 @@ class Flags:
 def make_app() -> typer.Typer:
     """The command with all its sub-commands."""
     from remit.cli import authz_reconcile  # noqa: F401 - it adds its commands
+    from remit.cli.agent_keys import agent_keys_commands
     from remit.cli.agents import agents_commands
     from remit.cli.auth import auth_commands
     from remit.cli.authz import authz_commands
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     app.add_typer(users_commands, name="users")
     app.add_typer(service_accounts_commands, name="service-accounts")
     app.add_typer(groups_commands, name="groups")
+    agents_commands.add_typer(agent_keys_commands, name="keys")
     app.add_typer(agents_commands, name="agents")
     app.add_typer(keys_commands, name="keys")
     authz_commands.add_typer(engine_commands)

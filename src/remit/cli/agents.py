@@ -9,7 +9,6 @@ from remit.cli.output import show, show_list, show_secret, show_time
 
 agents_commands = typer.Typer(help="Agents of a tenant.")
 
-LONGEST_NAME = 128
 Name = Annotated[str, typer.Argument(help="The agent's name: lower-case letters, digits and hyphens.")]
 
 
@@ -34,7 +33,7 @@ def enroll(
     async def work(session: Session) -> tuple[str, str]:
         import re
 
-        from remit.agents.registration import AGENT_NAME
+        from remit.agents.registration import AGENT_NAME, LONGEST_NAME
         from remit.agents.service import enroll_agent
         from remit.cli.names import find_member
         from remit.identity.operator import operator_entry
@@ -47,7 +46,7 @@ def enroll(
             )
         of = await find_tenant(session.connection, tenant, enabled=True)
         subject = await find_member(session.connection, of.id, "user", owner) if owner else None
-        if (subject is not None or private) and await _find_agent(session, of.id, name) is not None:
+        if (subject is not None or private) and await find_agent(session, of.id, name) is not None:
             fail(
                 f"the tenant has the agent '{name}' already, and --owner and --private are for a new one: leave them "
                 "out for another key, and change who may with `remit authz grant` and `revoke`"
@@ -122,7 +121,7 @@ def delete(name: Name, tenant: OfTenant, as_json: AsJson = False, data_dir: Data
         from remit.identity.tenants import find_tenant
 
         of = await find_tenant(session.connection, tenant)
-        agent_id = await _find_agent(session, of.id, name)
+        agent_id = await find_agent(session, of.id, name)
         if agent_id is None:
             fail(f"the tenant has no agent '{name}'; `remit agents list --tenant {tenant}` shows those there are")
         entry = operator_entry(of.id, "agent.delete", Resource("agent", agent_id), {"name": name})
@@ -133,7 +132,8 @@ def delete(name: Name, tenant: OfTenant, as_json: AsJson = False, data_dir: Data
     show(as_json, {"id": agent_id, "name": name}, f"Deleted the agent {name} ({agent_id}).")
 
 
-async def _find_agent(session: Session, tenant_id: str, name: str) -> str | None:
+async def find_agent(session: Session, tenant_id: str, name: str) -> str | None:
+    """The id of a tenant's agent, None if it has none of the name."""
     found: str | None = await session.connection.fetchval(
         "SELECT id FROM agents WHERE tenant_id = $1 AND name = $2 AND status <> 'Deleted'", tenant_id, name
     )

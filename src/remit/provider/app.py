@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 from fastapi import FastAPI
 
 from remit import health
@@ -15,6 +16,7 @@ from remit.authz.modes import ModeBook
 from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
+from remit.identity.bearer_tokens import TokenVerifier
 from remit.limits import Limits
 from remit.provider import flag_routes, routes
 from remit.provider.caller import CallerSecret
@@ -55,7 +57,9 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.schema = schema = SchemaWatch(engine, database)
         app.state.engine = engine
         app.state.delivery = None
-        app.state.tokens = None  # API keys authenticate here, tokens of identity providers do not
+        identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+        identities = settings.identity_providers
+        app.state.tokens = TokenVerifier(identities, identity_http) if identities else None
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         remotes = await open_remotes(settings, engine)
         app.state.provider = Provider(
@@ -78,6 +82,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
             await asyncio.gather(*loops, return_exceptions=True)
             for remote in remotes.values():
                 await remote.aclose()
+            await identity_http.aclose()
             await app.state.tracing.aclose()
             await database.close()
 

@@ -1,9 +1,10 @@
 """The principal that authentication hands out, and that callers pass back in a body.
 
 Whoever can reach the provider could write a principal, so each carries a MAC (HMAC-SHA256) over all its other members:
-changed, added or missing ones are refused alike. It names the credential that was shown, so that every later question
-asks whether that credential, its holder and its account are still good. A principal has no end of its own unless
-`REMIT_AUTH_PRINCIPAL_LIFETIME` gives it one: servers keep principals with their schedules.
+changed, added or missing ones are refused alike. It names the API key that was shown, so that every later question asks
+whether that key, its holder and its account are still good. Such a principal has no end of its own unless
+`REMIT_AUTH_PRINCIPAL_LIFETIME` gives it one: servers keep principals with their schedules. The principal of an identity
+provider's token ends with the token, which nobody can ask about later.
 """
 
 import base64
@@ -32,12 +33,12 @@ class Claim:
     Attributes:
         subject: who, as the graph knows him.
         account_id: the tenant.
-        credential_id: the API key that was shown.
+        credential_id: the API key that was shown, None where it was a token.
     """
 
     subject: Subject
     account_id: str
-    credential_id: str
+    credential_id: str | None
 
 
 def derive_key(secret: str) -> bytes:
@@ -53,10 +54,10 @@ def issue_principal(
     Args:
         key: of `derive_key`.
         principal: who was authenticated.
-        lifetime: after which it is refused; None for never.
+        lifetime: after which it is refused; None for as long as what was shown.
         now: the moment of issue.
     """
-    assert principal.key_id is not None, "the provider takes API keys only"
+    assert principal.key_id is not None or principal.expires_at is not None, "a token ends by itself"
     now = now or datetime.now(UTC)
     body = {
         "principal_type": principal.kind,
@@ -64,11 +65,13 @@ def issue_principal(
         "account_id": principal.tenant_id,
         "account_name": principal.tenant_name,
         "name": principal.name,
-        "credential_id": principal.key_id,
         "issued_at": now.isoformat(timespec="seconds"),
     }
-    if lifetime is not None:
-        body["expires_at"] = (now + lifetime).isoformat(timespec="seconds")
+    if principal.key_id is not None:
+        body["credential_id"] = principal.key_id
+    ends = [end for end in (principal.expires_at, now + lifetime if lifetime is not None else None) if end is not None]
+    if ends:
+        body["expires_at"] = min(ends).isoformat(timespec="seconds")
     return {**body, "mac": _mac(key, body)}
 
 
@@ -96,7 +99,7 @@ def read_principal(key: bytes, value: Any, now: datetime | None = None) -> Claim
     if ends is not None and datetime.fromisoformat(ends) <= (now or datetime.now(UTC)):
         raise Unauthenticated("This principal has expired. Sign in again.")
     kind = body["principal_type"]
-    return Claim(Subject(kind, body[f"{kind}_id"]), body["account_id"], body["credential_id"])
+    return Claim(Subject(kind, body[f"{kind}_id"]), body["account_id"], body.get("credential_id"))
 
 
 def _mac(key: bytes, body: dict[str, str]) -> str:

@@ -83,9 +83,10 @@ class Found(Done):
 
 @router.post("/authn", openapi_extra=unguarded("it says who the credentials belong to"))
 async def authn(request: Request) -> dict[str, str]:
-    """The principal of the request's credentials: an API key of Remit."""
+    """The principal of the request's credentials: an API key of Remit, or a token of an identity provider."""
     provider = Provider.of(request)
-    principal = await authenticate_headers(provider.database, request.headers)
+    tokens = request.app.state.tokens
+    principal = await authenticate_headers(provider.database, provider.engine, tokens, request.headers)
     return issue_principal(provider.key, principal, lifetime=provider.settings.auth_principal_lifetime)
 
 

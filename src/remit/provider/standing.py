@@ -32,6 +32,15 @@ SELECT coalesce(s.external_id, a.name) AS name, f.check_backend, f.dual_write, f
    AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 
+# As above for a principal of a token: its end is in the principal itself.
+_STANDING_WITHOUT_KEY = """
+SELECT s.external_id AS name, f.check_backend, f.dual_write, f.updated_at
+  FROM subjects s
+  JOIN tenants n ON n.id = s.tenant_id AND n.disabled_at IS NULL
+  LEFT JOIN account_flags f ON f.tenant_id = s.tenant_id
+ WHERE s.tenant_id = $1 AND s.id = $2 AND s.disabled_at IS NULL
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -117,7 +126,10 @@ async def admit(request: Request, principal: Any) -> AsyncIterator[Asker]:
     provider = Provider.of(request)
     claim = read_principal(provider.key, principal)
     async with provider.database.transaction() as connection:
-        row = await connection.fetchrow(_STANDING, claim.credential_id, claim.account_id, claim.subject.id)
+        if claim.credential_id is None:
+            row = await connection.fetchrow(_STANDING_WITHOUT_KEY, claim.account_id, claim.subject.id)
+        else:
+            row = await connection.fetchrow(_STANDING, claim.credential_id, claim.account_id, claim.subject.id)
         if row is None:
             raise Unauthenticated("The credential behind this principal has ended. Sign in again.")
         flags = provider.default_flags

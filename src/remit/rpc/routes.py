@@ -128,9 +128,11 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         call = read_call(await request.body(), state.settings.max_json_depth, PARAMS)
     except CallRefused as refusal:
         return refuse(refusal.id, refusal.error, caller.request_id)
+    request.state.operation = call.method
     try:
         return await _dispatch(context, request, call)
     except AgentTrouble as error:
+        request.state.outcome = "agent_error"
         return fail(call.id, error)
     except TOLD as error:
         return refuse(call.id, describe_error(error), caller.request_id)

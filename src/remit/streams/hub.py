@@ -21,6 +21,7 @@ from fastapi import Request
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import Unavailable
 from remit.streams.doubles import Doubles
+from remit.streams.order import Order
 from remit.streams.redis import RedisFeed
 
 log = structlog.get_logger(__name__)
@@ -60,12 +61,14 @@ class Reader:
         news: set when there may be something to read.
         inbox: what agents published to Redis since the last look.
         doubles: what was shown, so that nothing is shown twice.
+        order: how far it was shown, so that nothing goes back.
     """
 
     task_id: str
     news: asyncio.Event = field(default_factory=asyncio.Event)
     inbox: list[str] = field(default_factory=list)
     doubles: Doubles = field(default_factory=Doubles)
+    order: Order = field(default_factory=Order)
 
 
 class StreamHub:
@@ -201,16 +204,11 @@ class StreamHub:
             idle: seconds.
         """
         while True:
-            # Before the table is read: what an agent published before it ended its task is shown before that end.
-            early = self._take_inbox(reader, after)
-            kept = await self.read_kept(reader.task_id, after, READ_LIMIT)
-            early += self._take_inbox(reader, after)
-            if kept:
-                after = kept[-1].seq
-            entries = early + [entry for entry in kept if self._is_news(reader, entry)]
+            entries, newest = await self.read_now(reader, after)
             if entries:
                 yield entries
-            if kept or entries:
+            if newest > after or entries:
+                after = newest
                 continue
             try:
                 await asyncio.wait_for(reader.news.wait(), idle)
@@ -218,12 +216,22 @@ class StreamHub:
                 yield []
             reader.news.clear()
 
+    async def read_now(self, reader: Reader, after: int) -> tuple[list[StreamEntry], int]:
+        """What there is for a reader after a number, and the number to go on after."""
+        # Before the table is read: what an agent published before it ended its task is shown before that end.
+        early = self._take_inbox(reader, after)
+        kept = await self.read_kept(reader.task_id, after, READ_LIMIT)
+        early += self._take_inbox(reader, after)
+        entries = early + [entry for entry in kept if self._is_news(reader, entry)]
+        return entries, kept[-1].seq if kept else after
+
     def _take_inbox(self, reader: Reader, after: int) -> list[StreamEntry]:
         taken, reader.inbox = reader.inbox, []
         return [StreamEntry(after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
 
     def _is_news(self, reader: Reader, entry: StreamEntry) -> bool:
-        return self.redis is None or not reader.doubles.is_double(entry.data, "server")
+        double = self.redis is not None and reader.doubles.is_double(entry.data, "server")
+        return not double and not reader.order.is_stale(entry.data)
 
 
 def _payloads(task_ids: list[str]) -> list[str]:

@@ -13,11 +13,12 @@ import orjson
 
 from remit.db.pool import UNREACHABLE
 from remit.errors import Unavailable
-from remit.streams.hub import Reader, StreamEntry, StreamHub
+from remit.streams.hub import GATHER_SECONDS, Reader, StreamEntry, StreamHub
 from remit.tasks.service import TERMINAL, Task
 from remit.telemetry.metrics import OPEN_STREAMS
 
 BUFFERED_OF_ENDED_TASK = 10
+LATE_SECONDS = 5 * GATHER_SECONDS  # after which another process has written what it was told before
 AWAY_SECONDS = 1.0  # between two tries to reach a database that is away
 MOST_DIGITS = 20  # a longer number is not one of ours
 
@@ -49,30 +50,48 @@ async def stream_task(
     try:
         # Before anything is sent: who has seen `connected` misses nothing from then on.
         reader = await opened.enter_async_context(hub.open_reader(task.id))
-        yield _frame(orjson.dumps({"type": "connected", "taskId": task.id}).decode())
+        yield f'data: {{"type":"connected","taskId":"{task.id}"}}\n\n'
         if task.status in TERMINAL:
             for entry in await hub.read_kept(task.id, after if resumes else 0, BUFFERED_OF_ENDED_TASK):
-                yield _frame(entry.data, entry.seq if resumes else None)
+                if not reader.order.is_stale(entry.data):
+                    yield _frame(entry, resumes)
             return
-        seen_ended = False
-        async with aclosing(_follow(reader, hub, after, ping, still_visible)) as steps:
-            async for entries, now in steps:
-                if now is None:
-                    yield _frame(orjson.dumps({"type": "error", "message": "The database cannot be reached."}).decode())
-                    continue
-                for entry in entries:
-                    yield _frame(entry.data, entry.seq if resumes else None)
-                    if ends_stream(entry):
-                        return
-                if not entries:
-                    yield ":ping\n" if resumes else ":ping\n\n"
-                    # What was said just before the end may still be on its way: one more look.
-                    if now.status in TERMINAL and seen_ended:
-                        return
-                    seen_ended = now.status in TERMINAL
+        async with aclosing(_show_live(reader, hub, after, ping, still_visible, resumes)) as frames:
+            async for frame in frames:
+                yield frame
     finally:
         await opened.aclose()
         OPEN_STREAMS.dec()
+
+
+async def _show_live(
+    reader: Reader,
+    hub: StreamHub,
+    after: int,
+    ping: float,
+    still_visible: Callable[[], Awaitable[Task | None]],
+    resumes: bool,
+) -> AsyncGenerator[str, None]:
+    """The frames of a task that has not ended, until it ends. The arguments are those of `stream_task`."""
+    seen_ended = False
+    async with aclosing(_follow(reader, hub, after, ping, still_visible)) as steps:
+        async for entries, now in steps:
+            if now is None:
+                yield 'data: {"type":"error","message":"The database cannot be reached."}\n\n'
+                continue
+            for number, entry in enumerate(entries):
+                if ends_stream(entry):
+                    late = await _look_once_more(reader, hub, entries[-1].seq, still_visible)
+                    for last in (*entries[number + 1 :], *late, entry):
+                        yield _frame(last, resumes)
+                    return
+                yield _frame(entry, resumes)
+            if not entries:
+                yield ":ping\n" if resumes else ":ping\n\n"
+                # What was said just before the end may still be on its way: one more look.
+                if now.status in TERMINAL and seen_ended:
+                    return
+                seen_ended = now.status in TERMINAL
 
 
 async def _follow(
@@ -96,6 +115,20 @@ async def _follow(
             await asyncio.sleep(AWAY_SECONDS)
 
 
+async def _look_once_more(
+    reader: Reader, hub: StreamHub, after: int, still_visible: Callable[[], Awaitable[Task | None]]
+) -> list[StreamEntry]:
+    """What was said before a task's end by way of another process, which writes it a moment later."""
+    await asyncio.sleep(LATE_SECONDS)
+    try:
+        if await still_visible() is None:
+            return []
+        entries, _ = await hub.read_now(reader, after)
+    except (Unavailable, *UNREACHABLE):
+        return []
+    return entries
+
+
 def ends_stream(entry: StreamEntry) -> bool:
     """Whether an entry tells that the task has ended."""
     if '"task_updated"' not in entry.data:
@@ -104,5 +137,5 @@ def ends_stream(entry: StreamEntry) -> bool:
     return bool(event["type"] == "task_updated" and event["task"]["status"] in TERMINAL)
 
 
-def _frame(data: str, seq: int | None = None) -> str:
-    return f"data: {data}\n\n" if seq is None else f"id: {seq}\ndata: {data}\n\n"
+def _frame(entry: StreamEntry, resumes: bool) -> str:
+    return f"id: {entry.seq}\ndata: {entry.data}\n\n" if resumes else f"data: {entry.data}\n\n"

@@ -2,7 +2,12 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS = Counter("remit_requests_total", "Requests answered.", ["route", "method", "status"])
+REQUESTS = Counter(
+    "remit_requests_total",
+    "Requests answered. The operation of a call to an agent is its JSON-RPC method; where the agent failed it, its "
+    "outcome is agent_error whatever the status.",
+    ["route", "method", "status", "operation", "outcome"],
+)
 REQUEST_SECONDS = Histogram(
     "remit_request_seconds",
     "Time from the first byte of a request to the start of its answer.",

@@ -111,9 +111,20 @@ class RequestContext:
 
     @staticmethod
     def _measure(scope: Scope, status: int, seconds: float) -> None:
-        route = route_of(scope)
-        REQUESTS.labels(route, scope["method"], status).inc()
+        route, state = route_of(scope), scope["state"]
+        operation = state.get("operation") or getattr(scope.get("route"), "name", None) or "(none)"
+        outcome = state.get("outcome") or outcome_of(status)
+        REQUESTS.labels(route, scope["method"], status, operation, outcome).inc()
         REQUEST_SECONDS.labels(route).observe(seconds)
+
+
+def outcome_of(status: int) -> str:
+    """What became of a request, by its status: `ok`, `denied`, `limited`, `invalid` or `error`."""
+    if status < 400:
+        return "ok"
+    if status >= 500:
+        return "error"
+    return {401: "denied", 403: "denied", 404: "denied", 429: "limited"}.get(status, "invalid")
 
 
 def route_of(scope: Scope) -> str:
