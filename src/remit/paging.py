@@ -1,7 +1,7 @@
 """Pages of a list: newest first, by id, after a cursor; or by number, to a stated depth."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import Query
@@ -44,11 +44,13 @@ class Page:
         limit: most rows to return.
         before: id after which the page starts (older rows follow), None for the first page.
         skip: rows to leave out, for pages asked for by number.
+        ascending: oldest first, for lists that can be read that way.
     """
 
     limit: int
     before: str | None
     skip: int
+    ascending: bool = False
 
     @property
     def rows_needed(self) -> int:
@@ -87,3 +89,20 @@ async def read_page(
     if skip + limit > DEEPEST_ROW:
         raise Invalid([("query.page_number", f"reaches at most {DEEPEST_ROW} rows; go on with `cursor`")])
     return Page(limit=limit, before=cursor, skip=skip)
+
+
+async def read_page_either_way(
+    limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
+    cursor: Annotated[Id | None, Query(description="Not for this list.")] = None,
+    page_number: Annotated[int, Query(ge=1, description="Page counted from 1.")] = 1,
+    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,
+    order_direction: Annotated[Literal["asc", "desc"], Query(description="Newest first by default.")] = "desc",
+) -> Page:
+    """The page that a request asks for of a list that goes both ways.
+
+    Raises:
+        Invalid: as `read_page`; or it has a cursor, which such a list has not.
+    """
+    page = await read_page(limit, cursor, page_number, order_by)
+    refuse_cursor(page)
+    return replace(page, ascending=order_direction == "asc")

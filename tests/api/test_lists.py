@@ -153,3 +153,24 @@ async def test_the_agents_of_a_task_are_for_who_may_read_the_task(world: World, 
     for party in (world.bob, world.mallory):
         assert (await party.get("/agents", task_id=task["id"])).json() == []
     assert (await world.alice.get("/agents", task_id=new_id())).json() == []
+
+
+async def test_agents_are_found_by_what_their_card_says(world: World) -> None:
+    cards = ({"permits_capable": True, "tags": ["a", "b"]}, {"permits_capable": False}, None)
+    made = []
+    for number, card in enumerate(cards):
+        body = {"name": f"card-{number}", "acp_url": "http://127.0.0.1:9", "acp_type": "async"}
+        metadata = {"registration_metadata": {"agent_card": {"metadata": card}}} if card else {}
+        made.append((await world.alice.post("/agents/register", {**body, **metadata})).json()["id"])
+
+    async def find(filter: str) -> list[str]:
+        answer = await world.alice.get("/agents", agent_card_metadata=filter)
+        assert answer.status_code == 200, answer.text
+        return [agent["id"] for agent in answer.json()]
+
+    assert await find('{"permits_capable": true}') == [made[0]]
+    assert await find('{"tags": ["b"]}') == [made[0]]
+    assert await find('{"tags": ["c"]}') == []
+    assert (await world.mallory.get("/agents", agent_card_metadata='{"permits_capable": true}')).json() == []
+    for bad in ("", "[]", "{}", "x"):
+        assert (await world.alice.get("/agents", agent_card_metadata=bad)).status_code == 422, bad

@@ -57,6 +57,17 @@ async def test_older_pages_meet_every_message(world: World, agent: AgentParty, t
     assert {len(words) for words in pages[:-1]} <= {limit}
 
 
+async def test_a_list_goes_either_way(world: World, agent: AgentParty, task: Json) -> None:
+    await say(agent, task, "a", "b", "c")
+    for direction, expected in (("asc", ["a", "b"]), ("desc", ["c", "b"])):
+        listed = await world.alice.get("/messages", task_id=task["id"], order_direction=direction, limit=2)
+        assert [message["content"]["content"] for message in listed.json()] == expected
+    last = await world.alice.get("/messages", task_id=task["id"], order_direction="asc", limit=2, page_number=2)
+    assert [message["content"]["content"] for message in last.json()] == ["c"]
+    for query in ({"order_direction": "up"}, {"cursor": new_id()}):
+        assert (await world.alice.get("/messages", task_id=task["id"], **query)).status_code == 422
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 async def test_newer_pages_skip_no_gap(world: World, agent: AgentParty, task: Json, limit: int) -> None:
     await say(agent, task, "a", "b")

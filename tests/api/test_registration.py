@@ -38,13 +38,15 @@ async def url_of(world: World, agent_id: str) -> str | None:
 async def test_an_enrolled_agent_registers_with_its_key(world: World) -> None:
     agent = await enroll(world, "enrolled")
     for n in range(2):
-        response = await agent.post("/agents/register", body("enrolled", registration_metadata={f"k{n}": n}))
+        response = await agent.post(
+            "/agents/register", body("enrolled", registration_metadata={f"k{n}": n, "deployment_id": "d"})
+        )
         assert response.status_code == 200
         registered = response.json()
         assert (registered["id"], registered["agent_api_key"]) == (agent.id, agent.key)
         assert (registered["status"], registered["acp_type"]) == ("Ready", "sync")
         assert "acp_url" not in registered
-    assert registered["registration_metadata"] == {"k0": 0, "k1": 1}
+    assert registered["registration_metadata"] == {"k0": 0, "k1": 1, "deployment_id": "d"}
     assert (await world.alice.get("/agents/name/enrolled")).json()["status"] == "Ready"
 
 

@@ -6,6 +6,7 @@ from support.agent import FakeAgent
 from support.graph import World, text
 from support.server import Server
 
+from remit.ids import new_id
 from remit.retention import remove_old
 from remit.settings import Settings
 
@@ -51,3 +52,25 @@ async def test_more_than_a_batch_goes(own_server: Server, own_world: World) -> N
     )
     removed = await remove_old(own_server.database, Settings())
     assert removed["stream_entries"] == 2500
+
+
+async def test_of_what_was_given_up_only_what_takes_nothing_away_goes(own_server: Server, own_world: World) -> None:
+    """A change that an engine elsewhere refused for good; one that takes something away denies as long as it waits."""
+    for revocation, age in ((0, 3), (0, 1), (1, 3), (0, None)):
+        await own_world.seed.execute(
+            "INSERT INTO outbox (tenant_id, resource_type, resource_id, version, revocation, dead_at)"
+            " VALUES ($1, 'task', $2, 1, $3, now() - make_interval(days => $4))",
+            own_world.tenant_id,
+            new_id(),
+            revocation,
+            age,
+        )
+    assert "outbox" not in await remove_old(own_server.database, Settings())
+    removed = await remove_old(own_server.database, Settings(outbox_retention=timedelta(days=2)))
+    assert removed["outbox"] == 1
+    left = await own_world.seed.fetch("SELECT revocation, dead_at IS NULL AS waits FROM outbox ORDER BY id")
+    assert left == [
+        {"revocation": 0, "waits": False},
+        {"revocation": 1, "waits": False},
+        {"revocation": 0, "waits": True},
+    ]

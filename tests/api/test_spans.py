@@ -204,3 +204,8 @@ async def test_a_body_that_does_not_fit(world: World, fields: Json) -> None:
 )
 async def test_a_query_that_does_not_fit(world: World, query: str) -> None:
     assert (await world.alice.get(f"/spans?trace_id=t&{query}")).status_code == 422
+
+
+async def test_a_list_needs_a_trace_or_a_task(world: World) -> None:
+    assert (await world.alice.get("/spans")).status_code == 422
+    assert (await world.alice.get("/spans", trace_id="none")).json() == []

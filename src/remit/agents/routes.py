@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from remit.agents.addresses import AddressRefused, check_address
 from remit.agents.build import RegisterBuildRequest, register_build
@@ -16,7 +16,7 @@ from remit.agents.registration import (
 )
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
 from remit.authz.guard import CurrentCaller, get_caller
-from remit.authz.route import GuardedRoute, requires, unguarded
+from remit.authz.route import GuardedRoute, parse_filter, requires, unguarded
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.authz.visible import list_visible
 from remit.content import Text
@@ -35,10 +35,16 @@ async def list_agents(
     response: Response,
     page: Annotated[Page, Depends(read_page)],
     task_id: Id | None = None,
+    agent_card_metadata: Annotated[
+        str | None, Query(description="JSON object that the `metadata` of an agent's card contains.")
+    ] = None,
 ) -> list[Agent]:
     """The agents that the caller may read, newest first. `x-next-cursor` leads to the next page."""
     params = Params()
     where = [await filter_by_task(caller, params, task_id)] if task_id else []
+    if agent_card_metadata is not None:
+        contained = params.add(parse_filter("agent_card_metadata", agent_card_metadata), "jsonb")
+        where.append(f"t.registration_metadata #> '{{agent_card,metadata}}' @> {contained}")
     listed = await list_visible(caller, AGENT, page, columns=COLUMNS, where=where, params=params)
     if listed.next_cursor:
         response.headers["x-next-cursor"] = listed.next_cursor

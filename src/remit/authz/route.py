@@ -21,6 +21,7 @@ from remit.errors import Invalid, Refused
 log = structlog.get_logger(__name__)
 
 DECLARATION = "x-remit-permission"
+DEEPEST_FILTER = 32
 _OPENING = re.compile(rb"[\[{]")
 
 
@@ -56,6 +57,25 @@ def parse_json(body: bytes, most_depth: int) -> Any:
         raise Invalid([("body", f"must be JSON (line {error.lineno}, column {error.colno})")]) from error
     if b"\\u0000" in body.lower() or sum(1 for _ in _OPENING.finditer(body)) > most_depth:
         _check_json(value, most_depth)
+    return value
+
+
+def parse_filter(name: str, text: str) -> dict[str, Any]:
+    """The value of a query parameter that filters by containment: a JSON object that is not empty.
+
+    Args:
+        name: of the parameter.
+        text: its value.
+
+    Raises:
+        Invalid: it is no such object.
+    """
+    try:
+        value = parse_json(text.encode(), DEEPEST_FILTER)
+    except (Invalid, UnicodeEncodeError):
+        value = None
+    if not isinstance(value, dict) or not value:
+        raise Invalid([(f"query.{name}", "must be a JSON object with at least one member")])
     return value
 
 

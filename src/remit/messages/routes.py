@@ -20,7 +20,7 @@ from remit.messages.service import (
     list_messages,
     update_message,
 )
-from remit.paging import DEFAULT_LIMIT, MOST_ROWS, Id, Page, read_page, refuse_cursor
+from remit.paging import DEFAULT_LIMIT, MOST_ROWS, Id, Page, read_page_either_way
 from remit.streams.hub import StreamHub, get_hub
 from remit.validation import Moment
 
@@ -107,10 +107,9 @@ async def put_message(caller: CurrentCaller, hub: Hub, message_id: Id, body: Upd
 
 @router.get("", openapi_extra=requires("task", "read"))
 async def get_messages(
-    caller: CurrentCaller, task_id: Id, page: Annotated[Page, Depends(read_page)], filters: Filters
+    caller: CurrentCaller, task_id: Id, page: Annotated[Page, Depends(read_page_either_way)], filters: Filters
 ) -> list[TaskMessage]:
-    """The messages of a task, newest first."""
-    refuse_cursor(page)
+    """The messages of a task, newest first; with `order_direction=asc` oldest first."""
     return await list_messages(caller, task_id, page, filters)
 
 

@@ -204,15 +204,19 @@ async def get_message(caller: Caller, message_id: str) -> TaskMessage:
     return read_message(row)
 
 
-_LIST = f"""
+_LIST = {
+    direction: f"""
 SELECT {COLUMNS} FROM messages WHERE task_id = $1 AND {filter_sql("$4", "$5")}
- ORDER BY created_at DESC, id LIMIT $2 OFFSET $3
+ ORDER BY created_at {direction}, id LIMIT $2 OFFSET $3
 """
+    for direction in ("ASC", "DESC")
+}
 
 
 async def list_messages(caller: Caller, task_id: str, page: Page, filters: MessageFilters) -> list[TaskMessage]:
-    """The messages of a task, newest first; messages of one moment in the order they were written."""
+    """The messages of a task, by their time; messages of one moment in the order they were written."""
     await authorize(caller, TASK, "read", id=task_id, columns="t.id")
+    statement = _LIST["ASC" if page.ascending else "DESC"]
     async with caller.database.connection() as connection:
-        rows = await connection.fetch(_LIST, task_id, page.limit, page.skip, filters.include, filters.exclude)
+        rows = await connection.fetch(statement, task_id, page.limit, page.skip, filters.include, filters.exclude)
     return [read_message(row) for row in rows]

@@ -9,12 +9,11 @@ from pydantic import BaseModel
 from remit.agents.service import AGENT, Agent, read_agent
 from remit.agents.service import COLUMNS as AGENT_COLUMNS
 from remit.authz.guard import CurrentCaller, authorize, probe
-from remit.authz.route import GuardedRoute, parse_json, requires
+from remit.authz.route import GuardedRoute, parse_filter, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.authz.visible import list_visible
 from remit.content import JsonObject, Text
 from remit.db.params import Params
-from remit.errors import Invalid
 from remit.identity.authenticate import is_still_good
 from remit.limits import TicketedStream
 from remit.paging import Id, Page, read_page
@@ -36,9 +35,6 @@ router = APIRouter(tags=["tasks"], route_class=GuardedRoute)
 
 Hub = Annotated[StreamHub, Depends(get_hub)]
 Relationships = Annotated[str | None, Query(pattern=r"^agents$", description="`agents` adds the task's agents.")]
-
-
-DEEPEST_FILTER = 32
 
 
 class TaskDetail(Task):
@@ -102,7 +98,7 @@ async def read_filters(
     if status is not None:
         where.append(f"t.status = {params.add(status, 'text')}")
     if task_metadata is not None:
-        where.append(f"t.task_metadata @> {params.add(_read_metadata(task_metadata), 'jsonb')}")
+        where.append(f"t.task_metadata @> {params.add(parse_filter('task_metadata', task_metadata), 'jsonb')}")
     if creator is not None:
         column = {"user": "creator_user_id", "service_account": "creator_service_account_id"}.get(
             caller.principal.kind, "creator_agent_id"
@@ -119,16 +115,6 @@ async def read_filters(
                 f"AND (s.external_id = {name} OR s.id::text = {name}))"
             )
     return where
-
-
-def _read_metadata(text: str) -> dict[str, Any]:
-    try:
-        value = parse_json(text.encode(), DEEPEST_FILTER)
-    except (Invalid, UnicodeEncodeError):
-        value = None
-    if not isinstance(value, dict) or not value:
-        raise Invalid([("query.task_metadata", "must be a JSON object with at least one member")])
-    return value
 
 
 @router.get("/tasks", openapi_extra=requires("task", "read"))
