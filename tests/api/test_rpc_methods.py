@@ -40,7 +40,9 @@ async def test_an_agent_gets_no_credential_of_its_caller(world: World, fake: Fak
     headers = fake.calls[0].headers
     assert (headers["x-custom"], headers["traceparent"]) == ("kept", "00-1-2-03")
     assert headers["x-request-id"] == response.headers["x-request-id"]
-    assert headers.keys().isdisjoint({"authorization", "x-api-key", "cookie", "x-acting-user-api-key"})
+    assert headers.keys().isdisjoint(
+        {"authorization", "x-api-key", "x-agent-api-key", "cookie", "x-acting-user-api-key"}
+    )
     assert world.alice.secret not in str(headers) + str(fake.calls[0].params)
 
 
