@@ -10,7 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from remit.authz.route import GuardedRoute, unguarded
 from remit.db.pool import UNREACHABLE
 from remit.errors import Unavailable
-from remit.migrations.run import head_revision
+from remit.migrations.compatibility import COMPATIBLE_SINCE, find_problem
+from remit.migrations.run import known_revisions
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -34,8 +35,10 @@ async def readyz(request: Request) -> Response:
     try:
         async with asyncio.timeout(READY_SECONDS), request.app.state.database.connection() as connection:
             at = await connection.fetchval("SELECT version_num FROM alembic_version")
-        if at != head_revision():
-            status, checks["migrations"] = "degraded", "run `remit db upgrade`"
+            since = None if at in known_revisions() else await connection.fetchval(COMPATIBLE_SINCE)
+        problem = find_problem(known_revisions(), at, since)
+        if problem is not None:
+            status, checks["migrations"] = "degraded", problem
     except TimeoutError:
         status, checks["database"] = "timeout", "does not answer in time"
     except (Unavailable, *UNREACHABLE):

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, event
 
-from remit.db.errors import MigrationError
+from remit.db.errors import DatabaseSetupError, MigrationError
 from remit.migrations import run
 from remit.migrations.lock import hold_migration_lock
 from remit.migrations.runner.sql import read_words
+from remit.migrations.state import check_revision
 
 CREATOR_REVISIONS = ["0002", "0003", "0004", "0005", "0006", "0007"]
 
@@ -159,12 +160,20 @@ def test_downgrade_refuses_to_forget_creators(empty: str) -> None:
     assert run.current(empty) == run.head_revision()
 
 
-def test_an_unknown_revision_is_explained(empty: str) -> None:
+def test_a_newer_schema_is_left_to_newer_code_unless_it_says_that_this_code_works(empty: str) -> None:
     run.upgrade(empty)
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(MigrationError, match="migrated by a newer one"):
-        run.upgrade(empty)
+        assert run.upgrade(empty).after == ("9999",)
+        check_revision(empty)
+        connection.execute("UPDATE schema_compatibility SET compatible_since = '9998'")
+        with pytest.raises(DatabaseSetupError, match="since revision 9998"):
+            check_revision(empty)
+        with pytest.raises(MigrationError, match="migrated by a newer one"):
+            run.upgrade(empty)
+        connection.execute("UPDATE alembic_version SET version_num = '0019'")
+        with pytest.raises(DatabaseSetupError, match="run `remit db upgrade`"):
+            check_revision(empty)
 
 
 def _insert_tasks(connection: psycopg.Connection[Any], number: int) -> None:

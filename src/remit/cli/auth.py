@@ -95,14 +95,14 @@ async def _run(settings: "Settings") -> None:
 
     from remit.db.connect import open_database
     from remit.migrations.run import upgrade
-    from remit.migrations.state import check_current
+    from remit.migrations.state import check_revision
     from remit.provider.app import create_provider_app
     from remit.telemetry.logging import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
     with _listening(settings) as listener:
         async with open_database(settings, watch=True) as dsn:
-            await asyncio.to_thread(upgrade if settings.database_url is None else check_current, dsn)
+            await asyncio.to_thread(upgrade if settings.database_url is None else check_revision, dsn)
             await check_schema(settings, dsn)
             server = uvicorn.Server(
                 uvicorn.Config(

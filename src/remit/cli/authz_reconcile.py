@@ -133,10 +133,10 @@ async def _compare(
     from remit.authz.subject_names import SubjectNames
     from remit.db.connect import open_database
     from remit.db.pool import Database
-    from remit.migrations.state import check_current
+    from remit.migrations.state import check_revision
 
     async with open_database(settings) as dsn:
-        await asyncio.to_thread(check_current, dsn)
+        await asyncio.to_thread(check_revision, dsn)
         database = await Database.open(dsn, size=2, timeout=settings.pool_timeout)
         remote = None
         try:

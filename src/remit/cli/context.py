@@ -100,12 +100,12 @@ async def _administer(settings: "Settings", work: Callable[[Session], Awaitable[
     from remit.authz.load import load_engine
     from remit.db.connect import open_database
     from remit.db.pool import Database
-    from remit.migrations.state import check_current
+    from remit.migrations.state import check_revision
 
     if not has_data(settings):
         fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
     async with open_database(settings) as dsn:
-        await asyncio.to_thread(check_current, dsn)
+        await asyncio.to_thread(check_revision, dsn)
         database = await Database.open(dsn, size=1, timeout=settings.pool_timeout)
         try:
             async with database.transaction() as connection:

@@ -44,6 +44,10 @@ def rehearse(
     measured_rows: Annotated[
         int, typer.Option("--measured-rows", min=1, help="The most rows to make; beyond, times are extrapolated.")
     ] = 1_000_000,
+    postgres: Annotated[
+        Path | None,
+        typer.Option("--postgres", help="The folder with the `bin` of a PostgreSQL to use, for its extensions."),
+    ] = None,
     url_variable: Annotated[
         list[str] | None, typer.Option("--url-variable", help="An environment variable that env.py reads its URL from.")
     ] = None,
@@ -72,6 +76,7 @@ def rehearse(
             old_queries=tuple(read_queries(old_queries)) if old_queries is not None else (),
             measured_rows=measured_rows,
             max_stall_ms=max_stall,
+            postgres=postgres,
         )
         report = run_rehearsal(project, options, lambda text: print_note(f"… {text}"))
     except (LintError, RehearseError) as error:

@@ -168,19 +168,19 @@ async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
     from remit.db.connect import open_database
     from remit.db.errors import DatabaseSetupError
     from remit.db.pool import Database
-    from remit.migrations.run import current, head_revision
+    from remit.migrations.run import examine
 
     try:
         async with open_database(settings) as dsn:
-            revision = await asyncio.to_thread(current, dsn)
+            revision, problem = await asyncio.to_thread(examine, dsn)
             database = await Database.open(dsn, size=1)
             try:
                 async with database.connection() as connection:
                     version = await connection.fetchval("SHOW server_version")
                     reached = Finding("ok", "database", f"PostgreSQL {version} answers")
-                    if revision != head_revision():
-                        return [reached, Finding("todo", "migrations", f"at {revision}", "run `remit db upgrade`")]
-                    migrated = Finding("ok", "migrations", f"at {revision}, the newest")
+                    if problem is not None:
+                        return [reached, Finding("todo", "migrations", f"at {revision}", problem)]
+                    migrated = Finding("ok", "migrations", f"at {revision}, which this version works with")
                     return [reached, migrated, *await _contents(settings, connection, offline=offline)]
             finally:
                 await database.close()

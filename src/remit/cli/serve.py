@@ -93,7 +93,7 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
     from remit.background import keep_running
     from remit.db.connect import open_database
     from remit.migrations.run import upgrade
-    from remit.migrations.state import check_current
+    from remit.migrations.state import check_revision
     from remit.telemetry.logging import configure_logging
     from remit.worker import run_worker
 
@@ -103,7 +103,7 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
             if settings.database_url is None:
                 await asyncio.to_thread(upgrade, dsn)
             else:
-                await asyncio.to_thread(check_current, dsn)
+                await asyncio.to_thread(check_revision, dsn)
             await check_schema(settings, dsn)
             if dev:
                 await _greet(settings, dsn)

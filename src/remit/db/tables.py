@@ -647,3 +647,12 @@ audit = Table(
     Column("detail", JSONB),
     Index("ix_audit_tenant_id_id", "tenant_id", text("id DESC")),
 )
+
+# One row: the oldest revision whose code works with the schema.
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("compatible_since", Text, nullable=False),
+    CheckConstraint("only_row", name="only_row"),
+)

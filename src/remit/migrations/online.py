@@ -64,6 +64,14 @@ def drop_index_concurrently(name: str) -> None:
         execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
+def set_compatible_since(revision: str) -> None:
+    """Say that only code of this revision or of a later one works with the schema from here on.
+
+    For a revision that takes away what older code needs. Its `downgrade` names the revision that held before.
+    """
+    execute(f"UPDATE schema_compatibility SET compatible_since = '{revision}'")
+
+
 def _exists(question: str, **values: str) -> bool:
     """The answer of the database; False when the revision is rendered as SQL, for a database that is not there."""
     return not op.get_context().as_sql and bool(op.get_bind().scalar(text(question), values))

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from remit.db.connect import check_version, connect
+from remit.migrations.compatibility import find_problem, read_compatible_since
 from remit.migrations.runner import run as runner
 from remit.migrations.runner.model import Limits, Outcome, Tell
 
@@ -44,10 +45,15 @@ def history() -> list[Revision]:
     return [Revision(script.revision, script.doc) for script in reversed(list(scripts))]
 
 
-@cache
 def head_revision() -> str:
     """The revision that this code expects of a database."""
-    return history()[-1].id
+    return known_revisions()[-1]
+
+
+@cache
+def known_revisions() -> tuple[str, ...]:
+    """The revisions of this version, oldest first."""
+    return tuple(revision.id for revision in history())
 
 
 def current(dsn: str) -> str | None:
@@ -55,6 +61,13 @@ def current(dsn: str) -> str | None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(dsn), poolclass=NullPool)
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def examine(dsn: str) -> tuple[str | None, str | None]:
+    """The revision that a database is at, and what keeps this version from it; None if nothing does."""
+    revision = current(dsn)
+    newer = revision is not None and revision not in known_revisions()
+    return revision, find_problem(known_revisions(), revision, read_compatible_since(dsn) if newer else None)
 
 
 def upgrade(dsn: str, revision: str = "head", limits: Limits | None = None, tell: Tell = logger.info) -> Outcome:
@@ -73,6 +86,10 @@ def upgrade(dsn: str, revision: str = "head", limits: Limits | None = None, tell
         DatabaseSetupError: the server cannot be reached.
     """
     check_version(dsn)
+    at, problem = examine(dsn)
+    if revision == "head" and at not in (None, *known_revisions()) and problem is None:
+        newer = f"it was migrated by a newer version; this one ends at {head_revision()} and works with it"
+        return Outcome((str(at),), (str(at),), notes=(newer,))
     return runner.upgrade(make_config(dsn), revision, limits or Limits(), tell, dsn=dsn)
 
 

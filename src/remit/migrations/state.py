@@ -1,16 +1,21 @@
-"""Whether a database has the schema that this version needs."""
+"""Whether this version works with the schema that a database has."""
+
+import logging
 
 from remit.db.errors import DatabaseSetupError
-from remit.migrations.run import current, head_revision
+from remit.migrations.run import examine, head_revision
+
+logger = logging.getLogger(__name__)
 
 
-def check_current(dsn: str) -> None:
-    """Do nothing if a database is at the newest revision.
+def check_revision(dsn: str) -> None:
+    """Do nothing if this version works with a database.
 
     Raises:
-        DatabaseSetupError: it is not; the message says what to run.
+        DatabaseSetupError: it does not; the message says what to run.
     """
-    revision = current(dsn)
+    revision, problem = examine(dsn)
+    if problem is not None:
+        raise DatabaseSetupError(problem)
     if revision != head_revision():
-        state = f"is at revision {revision}" if revision else "has no tables yet"
-        raise DatabaseSetupError(f"the database {state} and this Remit needs {head_revision()}: run `remit db upgrade`")
+        logger.info("the database is at revision %s of a newer version, with which this one works", revision)

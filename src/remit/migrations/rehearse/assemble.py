@@ -74,7 +74,7 @@ def assemble(
             _Stalls(small).fill(other, before[number])
             report.growth = describe_growth(other, report, sizes, asked)
         reports.append(report)
-    if large.error is not None and reports:
+    if large.failed_in_statement and reports:
         reports[-1].error = large.error
     return reports
 
@@ -88,7 +88,7 @@ def assemble_traced(revision: str, trace: Trace) -> list[StatementReport]:
         report.locks += [LockHold(*lock, 0.0, inherited=True) for lock in sorted(statement.inherited)]
         report.rewritten = statement.rewritten
         reports.append(report)
-    if reports:
+    if reports and trace.failed_in_statement:
         reports[-1].error = trace.error
     return reports
 
@@ -106,13 +106,14 @@ def _list_locks(step: Step, traced: Sequence[TracedStatement], measured: Measure
     spans = {lock: _find_spans(measured, lock, step) for lock in measured.locks}
     seen = {lock for lock, found in spans.items() if found} - taken - inherited
     holds = []
+    alone = step.windows[0].autocommit
     for lock in taken | inherited | seen:
         found = spans.get(lock) or []
         # A lock that came and went between two looks was held for no longer than its transaction lasted.
         known = lock in taken or lock in inherited
         shortest = max(window.released - window.start for window in step.windows) if known else 0.0
         held = max([shortest, *(span.end - span.start for span in found)])
-        holds.append(LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or lock not in taken))
+        holds.append(LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or (lock not in taken and not alone)))
     return sorted(holds, key=lambda hold: (hold.relation, hold.mode))
 
 

@@ -22,6 +22,7 @@ class Column:
         default: its expression.
         generated: computed by the database, so that no value may be given.
         domain_checks: the conditions of its domain on `value`.
+        fields: of a composite type, each with its type as it is written and the name of its base.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     generated: bool
     labels: tuple[str, ...] = ()
     domain_checks: tuple["Check", ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
 
     @property
     def numbers_itself(self) -> bool:
@@ -207,19 +209,22 @@ def _read_columns(ask: Any) -> dict[str, Column]:
         "a.attidentity <> '', a.attgenerated <> '', "
         "ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder), "
         "ARRAY(SELECT conname || chr(10) || pg_get_expr(conbin, 0) FROM pg_constraint "
-        "WHERE contypid = ANY(b.domains) AND contype = 'c') "
+        "WHERE contypid = ANY(b.domains) AND contype = 'c'), "
+        "(SELECT json_agg(json_build_array(format_type(f.atttypid, f.atttypmod), ft.typname) ORDER BY f.attnum) "
+        "FROM pg_attribute f JOIN pg_type ft ON ft.oid = f.atttypid "
+        "WHERE t.typtype = 'c' AND f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) "
         "FROM base b JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = b.attnum "
         "JOIN pg_type t ON t.oid = b.type "
         "WHERE b.typtype <> 'd' ORDER BY a.attnum"
     )
     found = {}
-    for name, type_, base, kind, element, typmod, not_null, default, identity, generated, labels, checks in rows:
+    for name, type_, base, kind, element, typmod, not_null, default, identity, generated, labels, checks, fields in rows:
         sized = base in ("varchar", "bpchar", "bit", "varbit") and typmod >= 0
         length = (typmod if base in ("bit", "varbit") else typmod - 4) if sized else None
         numeric = ((typmod - 4) >> 16, (typmod - 4) & 0x7FF) if base == "numeric" and typmod >= 0 else None
         conditions = tuple(Check(*text.split("\n", 1)) for text in checks)
         found[name] = Column(
             name, type_, base, kind, element, length, numeric, not_null, None if generated else default, identity,
-            generated, tuple(labels), conditions,
+            generated, tuple(labels), conditions, tuple((type_, base) for type_, base in fields or ()),
         )  # fmt: skip
     return found

@@ -1,7 +1,8 @@
 """Runs in the migrator's own process: the project's env.py online, as Alembic would, with every statement told.
 
 Nothing here decides anything. The parent is told before and after each statement of the revision and, where it asked
-for that, answers before it goes on.
+for that, answers before it goes on. A failure is told with whether it is the last statement's or that of the revision's own
+code.
 """
 
 import contextlib
@@ -71,7 +72,8 @@ def run(order: Order, pipe: Pipe) -> None:
             watcher.listen()
         _upgrade(order, watcher)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is told
-        pipe.send(("failed", time.monotonic(), describe(getattr(error, "orig", None) or error)))
+        text = describe(getattr(error, "orig", None) or error)
+        pipe.send(("failed", time.monotonic(), text, watcher.name_failed()))
     else:
         pipe.send(("done", time.monotonic()))
 
@@ -104,6 +106,7 @@ class _Watcher:
         self._running = False
         self._number = 0
         self._in_statement: int | None = None
+        self._question: str | None = None
         self._first_files: dict[int, tuple[str, int]] | None = None
         self._files: dict[int, tuple[str, int]] = {}
         self._wrapped = False
@@ -120,6 +123,14 @@ class _Watcher:
             self._tell("ran", time.monotonic())
 
         return watched if self._order.watch else migrate
+
+    def name_failed(self) -> bool:
+        """Whether the run failed in a statement. A question about the catalog is told only now that it failed."""
+        if self._question is not None:
+            self._pipe.send(
+                ("before", time.monotonic(), self._number, self._question, self._question, False, None)
+            )
+        return self._question is not None or self._in_statement is not None
 
     def listen(self) -> None:
         """Attach to every engine of the process."""
@@ -144,6 +155,7 @@ class _Watcher:
         known = self._order.parts.get(statement)
         if known is None and is_catalog_query(show(statement, context, connection.dialect, plain=plain)):
             self._pipe.send(("skipped", statement))
+            self._question = show(statement, context, connection.dialect, plain=plain)
             return statement, parameters
         alone = _is_autocommit(connection)
         parts = known or ([statement] if parameters or alone or many else split(statement))
@@ -159,6 +171,7 @@ class _Watcher:
         return parts[-1], parameters
 
     def _after(self, connection: Any, *_: Any) -> None:
+        self._question = None
         if self._in_statement is not None:
             self._end(connection)
 

@@ -46,6 +46,7 @@ def fill(connection: Connection, plan: Plan, rows: int, seed_sql: str | None = N
     seeded = {oid for oid in plan.order if counts[oid] > before[oid]}
     wanted = plan.count_rows(rows)
     names = {oid: table.sql for oid, table in plan.tables.items()}
+    recipes = []
     with _Keys(connection, plan):
         for oid in plan.order:
             table = plan.tables[oid]
@@ -54,7 +55,13 @@ def fill(connection: Connection, plan: Plan, rows: int, seed_sql: str | None = N
                 recipe = make_recipe(connection, table, wanted[oid], counts, names, known)
                 counts[oid] += _insert(connection, recipe, counts[oid], wanted[oid], filled)
                 filled.notes += recipe.notes
+                recipes.append(recipe)
             filled.rows[table.name] = counts[oid]
+        connection.execute("SET session_replication_role = replica")  # no trigger has a say in it
+        for recipe in recipes:
+            for statement in recipe.close_circles(names):
+                connection.execute(statement.encode())
+        connection.execute("RESET session_replication_role")
     for oid in plan.order:
         connection.execute(f"VACUUM (ANALYZE) {plan.tables[oid].sql}".encode())
     return filled
@@ -98,7 +105,12 @@ class _Keys:
         for _, definition in self._indexes:
             self._connection.execute(definition.encode())
         for table, key in self._keys:
-            self._connection.execute(f'ALTER TABLE {table.sql} ADD CONSTRAINT "{key.name}" {key.definition}'.encode())
+            try:
+                self._connection.execute(
+                    f'ALTER TABLE {table.sql} ADD CONSTRAINT "{key.name}" {key.definition}'.encode()
+                )
+            except psycopg.Error as error:
+                raise NoRowFitsError(f"{_describe(table, error)}; {_HINT}") from error
 
 
 def _insert(connection: Connection, recipe: Recipe, there: int, wanted: int, filled: Filled) -> int:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 
 from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.migrator import Message, Migrator, start
@@ -70,6 +71,7 @@ class Measured:
     began: float = 0.0
     ended: float = 0.0
     error: str | None = None
+    failed_in_statement: bool = False
 
     @cached_property
     def wal_times(self) -> list[float]:
@@ -143,15 +145,16 @@ def _note(message: Message, found: Measured) -> int | None:
 
 def _finish(message: Message, found: Measured) -> None:
     if message[0] == "failed":
-        found.error = str(message[2])
+        found.error, found.failed_in_statement = str(message[2]), bool(message[3])
         if found.windows and not found.windows[-1].end:
             found.windows[-1].end = message[1]
 
 
 def _close_windows(found: Measured) -> None:
     """What happens until the next statement, or until the locks are gone, belongs to the one before."""
-    for window, following in zip(found.windows, [*found.windows[1:], None], strict=True):
-        window.end = window.end or found.ended
+    for window, following in zip_longest(found.windows, found.windows[1:]):
+        # One that failed, and whose failure the revision caught, has no end of its own.
+        window.end = window.end or (following.start if following is not None else found.ended)
         if window.autocommit:
             window.until = window.end
         elif following is not None:

@@ -54,6 +54,7 @@ class Migrator:
                 "failed",
                 time.monotonic(),
                 f"the process that migrates ended with exit code {self._process.exitcode}",
+                True,
             )
         return None
 

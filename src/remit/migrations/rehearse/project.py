@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,11 @@ from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.errors import RehearseError
 
 _ALWAYS = ("DATABASE_URL", "REMIT_DATABASE_URL", "SQLALCHEMY_URL")
+_PARTS = {
+    "HOST": "localhost", "SERVER": "localhost", "PORT": "5432", "USER": "remit", "USERNAME": "remit",
+    "PASSWORD": "remit", "PASS": "remit", "DB": "remit", "DATABASE": "remit", "NAME": "remit",
+}  # fmt: skip
+_PREFIXES = ("POSTGRES_", "POSTGRESQL_", "PG_", "DB_", "DATABASE_", "SQL_")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class RehearsedProject:
         url = dsn.replace("postgresql://", f"{self.url_scheme}://", 1)
         environment = {name: _keep_scheme(name, dsn) for name in self.url_variables}
         environment["SQLALCHEMY_URL"] = url
+        environment |= {name: value for name, value in _list_parts() if name not in os.environ}
         return Order(str(self.config_file), dsn, target, environment, **options)  # type: ignore[arg-type]
 
 
@@ -72,6 +78,13 @@ def list_ancestors(script: Script) -> list[str]:
     """The revisions to migrate to before a revision."""
     down = script.down_revision
     return [down] if isinstance(down, str) else list(down or ())
+
+
+def _list_parts() -> Iterator[tuple[str, str]]:
+    """The variables from which many an env.py puts a URL together. Wherever it leads, the connection is redirected."""
+    for prefix in _PREFIXES:
+        for part, value in _PARTS.items():
+            yield prefix + part, value
 
 
 def _find_variables(env: Path) -> set[str]:

@@ -8,6 +8,11 @@ from remit.migrations.rehearse.patterns import make_distinct_match, make_match
 from remit.migrations.rehearse.values import Value, literal
 
 _NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
+_RANGE_STEPS = {
+    "int4range": ("int4", "::int4"), "int8range": ("int8", "::int8"), "numrange": ("numeric", "::numeric"),
+    "daterange": ("date", "::int4"), "tsrange": ("timestamp", " * interval '1 hour'"),
+    "tstzrange": ("timestamptz", " * interval '1 hour'"),
+}  # fmt: skip
 _TEXTS = ("text", "varchar", "bpchar", "citext", "name")
 
 
@@ -27,6 +32,8 @@ def propose(column: Column, checks: Sequence[Check]) -> list[Value]:
         elif column.base in ("json", "jsonb"):
             for text in texts:
                 found += [Value(f"jsonb_build_object({literal(text)}, {one})::{column.base}") for one in ("1", "'a'")]
+        elif column.kind == "r":
+            found += _propose_ranges(column, numbers, texts)
         elif column.element is not None:
             found += [Value(f"ARRAY[{literal(text)}]::{column.type}") for text in texts]
         else:
@@ -56,6 +63,21 @@ def _propose_moments(column: Column, texts: Sequence[str]) -> list[Value]:
     found = [Value(f"{literal(text)}::{column.type}") for text in texts]
     for text in texts:
         found += [Value(f"({literal(text)}::{column.type} + interval '{n} day')::{column.type}") for n in (1, -1)]
+    return found
+
+
+def _propose_ranges(column: Column, numbers: Sequence[float], texts: Sequence[str]) -> list[Value]:
+    """Ranges that begin at a constant, each a little later than the one before."""
+    step = _RANGE_STEPS.get(column.base)
+    bounds = [f"{number:.15g}" for number in numbers] + [literal(text) for text in texts]
+    if step is None:
+        return [Value(f"{column.type}({bound}, NULL)") for bound in bounds]
+    bound_type, unit = step
+    found = []
+    for bound in bounds:
+        for shift in ("g", "1 + g", "-1 - g"):
+            low = f"({bound}::{bound_type} + ({shift}){unit})::{bound_type}"
+            found.append(Value(f"{column.type}({low}, ({low} + 1{unit})::{bound_type})", True))
     return found
 
 

@@ -24,6 +24,7 @@ class Recipe:
     Args:
         columns: an expression for each column that is given a value; the others have their defaults.
         before: statements that make the temporary tables of `joins`.
+        later: foreign keys in a circle, whose columns can only be set once the other table has rows.
         joins: where the keys of other tables come from.
         notes: what a person should know.
     """
@@ -31,6 +32,7 @@ class Recipe:
     table: Table
     columns: dict[str, str] = field(default_factory=dict)
     before: list[str] = field(default_factory=list)
+    later: list[ForeignKey] = field(default_factory=list)
     joins: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -46,7 +48,23 @@ class Recipe:
     @property
     def target(self) -> str:
         """The part of an INSERT before its rows."""
-        return f"INSERT INTO {self.table.sql} ({', '.join(map(quote, self.columns))}) OVERRIDING SYSTEM VALUE"
+        names = f" ({', '.join(map(quote, self.columns))})" if self.columns else ""
+        return f"INSERT INTO {self.table.sql}{names} OVERRIDING SYSTEM VALUE"
+
+    def close_circles(self, names: Mapping[int, str]) -> list[str]:
+        """The statements for `later`, with the names of all tables."""
+        found = []
+        for key in dict.fromkeys(self.later):
+            pairs = list(zip(key.columns, key.target_columns, strict=True))
+            set_ = ", ".join(f"{quote(own)} = other.{quote(target)}" for own, target in pairs)
+            picked = ", ".join(quote(target) for target in key.target_columns)
+            found.append(
+                f"WITH own AS (SELECT ctid AS place, row_number() OVER () AS g FROM {self.table.sql}), "
+                f"other AS (SELECT row_number() OVER () - 1 AS i, count(*) OVER () AS n, {picked} "
+                f"FROM {names[key.target]}) UPDATE {self.table.sql} AS made SET {set_} FROM own, other "
+                "WHERE made.ctid = own.place AND other.i = own.g % other.n"
+            )
+        return found
 
 
 def quote(name: str) -> str:
@@ -106,9 +124,9 @@ class _Maker:
         for column in self._table.columns.values():
             if column.name not in self._recipe.columns and not column.generated:
                 self._add_free(column)
-        if not self._recipe.columns:
-            column = next(iter(self._table.columns.values()))
-            self._recipe.columns[column.name] = self._choose_free(column, distinct=True)
+        writable = [column for column in self._table.columns.values() if not column.generated]
+        if not self._recipe.columns and writable:
+            self._recipe.columns[writable[0].name] = self._choose_free(writable[0], distinct=True)
         return self._recipe
 
     def _seed(self, name: str) -> int:
@@ -164,10 +182,9 @@ class _Maker:
             if nullable or column in self._keys:
                 continue
             if key.target != self._table.oid:
-                raise NoRowFitsError(
-                    f"{self._table.name} and the table that {key.name} refers to need each other's rows: give rows of "
-                    "your own with --seed-sql FILE"
-                )
+                self._keys[column] = self._make(self._table.columns[column], distinct=True)[0]
+                self._recipe.later.append(key)
+                continue
             if other not in self._keys:
                 self._keys[other] = self._make(self._table.columns[other], distinct=True)[0]
             self._keys[column] = self._keys[other]
@@ -239,7 +256,7 @@ class _Maker:
         self._recipe.columns[column.name] = text
 
     def _choose_free(self, column: Column, *, distinct: bool) -> str:
-        values = keep_usable(self._connection, column, self._make(column, distinct=distinct)[:4])
+        values = keep_usable(self._connection, column, self._make(column, distinct=distinct))
         if values:
             return values[0].sql
         if column.not_null and column.default is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import event
+from sqlalchemy.dialects import registry
 from sqlalchemy.engine import Engine
 
 from remit.migrations.rehearse.errors import RehearseError
@@ -16,6 +17,10 @@ _PLACES = (
     "host", "hostaddr", "port", "user", "username", "password", "passfile", "dbname", "database", "service", "dsn",
     "conninfo", "sslmode", "ssl", "ssl_context", "sslcert", "sslkey", "sslrootcert", "unix_sock",
 )  # fmt: skip
+_SUBSTITUTES = {
+    "psycopg2": "PGDialect_psycopg", "psycopg2cffi": "PGDialect_psycopg", "pg8000": "PGDialect_psycopg",
+    "asyncpg": "PGDialectAsync_psycopg",
+}  # fmt: skip
 _DRIVERS = (
     ("psycopg", "connect"),
     ("psycopg", "Connection.connect"),
@@ -42,6 +47,7 @@ def redirect(dsn: str) -> None:
         named.update(_describe(place, dialect.driver))
 
     event.listen(Engine, "do_connect", change)
+    _substitute_missing_drivers()
     for module, name in _DRIVERS:
         if find_spec(module) is not None:
             _guard(module, name, place["host"])
@@ -49,6 +55,16 @@ def redirect(dsn: str) -> None:
         PGHOST=place["host"], PGPORT=place["port"], PGUSER=place["user"], PGDATABASE=place["dbname"], PGPASSWORD=""
     )
     os.environ.pop("PGSERVICE", None)
+
+
+def _substitute_missing_drivers() -> None:
+    """Let psycopg stand in for a driver that is not installed here: the statements are the same."""
+    module = "sqlalchemy.dialects.postgresql.psycopg"
+    for driver, dialect in _SUBSTITUTES.items():
+        if find_spec(driver) is None:
+            registry.register(f"postgresql.{driver}", module, dialect)
+    if find_spec("psycopg2") is None:  # what a URL without a driver means to SQLAlchemy before 2.1
+        registry.register("postgresql", module, "PGDialect_psycopg")
 
 
 def _describe(place: dict[str, str], driver: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from alembic.script import Script
 
@@ -23,11 +24,13 @@ from remit.migrations.rehearse.sizes import Plan, sort_tables
 from remit.migrations.rehearse.statistics import TableStatistics, read_statistics
 from remit.migrations.rehearse.trace import Trace, trace
 from remit.migrations.rehearse.traffic import make_specs
+from remit.migrations.stand_ins import FIND_STAND_INS
 
 _TINY = 500
 _SHARE_OF_SMALL = 5
 _LEAST_TO_COMPARE = 1000
 _ROUNDS_TO_FIND_TABLES = 3
+_MOST_ROLES = 50
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Options:
         max_stall_ms: what readers and writers may feel.
         retries: whether to interrupt the revision.
         baseline_seconds: how long to watch readers and writers before it.
+        postgres: an installation of PostgreSQL in place of the embedded one.
     """
 
     rows: int = 100_000
@@ -53,6 +57,7 @@ class Options:
     max_stall_ms: float = 50.0
     retries: bool = True
     baseline_seconds: float = 1.0
+    postgres: Path | None = None
 
 
 def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], None]) -> Report:
@@ -68,7 +73,7 @@ def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], 
     """
     began = time.monotonic()
     tell("starting a scratch server")
-    with open_server() as server:
+    with open_server(options.postgres) as server:
         reports = rehearse_on(server, server.create(), project, options, tell)
         asked = max([options.rows, *(report.asked for report in reports)]) if options.stats_from else options.rows
         return Report(asked, options.max_stall_ms, reports, server.version, time.monotonic() - began)
@@ -93,11 +98,23 @@ def rehearse_on(
     for script in project.revisions:
         for ancestor in list_ancestors(script):
             tell(f"migrating to {ancestor}")
-            error, _ = run_through(project.order(server.dsn(base), ancestor, watch=False))
+            error = _run_with_roles(server, project.order(server.dsn(base), ancestor, watch=False))
             if error is not None:
-                raise RehearseError(f"the revisions up to {ancestor} do not run on an empty database: {error}")
+                raise RehearseError(
+                    f"the revisions up to {ancestor} do not run on an empty database: {error}{_advise(error)}"
+                )
         reports.append(_Rehearsal(server, project, options, script, base, tell).run())
     return reports
+
+
+def _run_with_roles(server: ScratchServer, order: Order) -> str | None:
+    """Run an order to its end, and make the roles that it lacks: revisions may not, and name them all the same."""
+    error, _ = run_through(order)
+    for _ in range(_MOST_ROLES):
+        if error is None or not server.make_missing_role(error):
+            break
+        error, _ = run_through(order)
+    return error
 
 
 @dataclass
@@ -136,6 +153,7 @@ class _Rehearsal:
         tiny = self._server.create(self._base)
         self._tell(f"{revision}: looking at each statement")
         found = self._find(tiny)
+        found.notes += self._name_stand_ins()
         asked = self._count_asked(found.plan)
         if found.trace.error is not None:
             self._server.drop(tiny)
@@ -164,13 +182,21 @@ class _Rehearsal:
         self._server.drop(tiny)
         return report
 
+    def _name_stand_ins(self) -> list[str]:
+        with self._server.connect(self._base) as connection:
+            names = [name for (name,) in connection.execute(FIND_STAND_INS)]
+        notes = [f"the role {name} was made, which no revision makes" for name in self._server.roles]
+        if not names:
+            return notes
+        return [*notes, f"a stand-in is used for {', '.join(names)}, which the embedded server does not ship (see --postgres)"]
+
     def _describe_failure(self, found: _Found, asked: int) -> RevisionReport:
         """A revision that does not get through on few rows is not tried on many."""
         revision, error = self._script.revision, found.trace.error
         statements = assemble_traced(revision, found.trace)
         return RevisionReport(
             revision, self._script.doc or "", statements, found.filled.rows, None, [], 0.0,
-            notes=found.filled.notes, error=error, asked=asked,
+            notes=[*found.notes, *found.filled.notes], error=error, asked=asked,
         )  # fmt: skip
 
     def _order(self, dsn: str, **options: object) -> Order:
@@ -200,6 +226,14 @@ class _Rehearsal:
 
     def _look(self, template: str, found: _Found) -> tuple[set[int], dict[int, Table]]:
         """Trace a copy of a database; the tables that the revision works on, and how it leaves them."""
+        touched, after = self._look_once(template, found)
+        for _ in range(_MOST_ROLES):
+            if found.trace.error is None or not self._server.make_missing_role(found.trace.error):
+                break
+            touched, after = self._look_once(template, found)
+        return touched, after
+
+    def _look_once(self, template: str, found: _Found) -> tuple[set[int], dict[int, Table]]:
         with self._server.copy(template) as database:
             dsn = self._server.dsn(database)
             found.trace = trace(self._server, database, self._order(dsn, handshake=True, trace=True))
@@ -267,6 +301,15 @@ class _Rehearsal:
 def _choose_sizes(rows: int) -> tuple[int, int]:
     """Two sizes whose difference can be seen, or one."""
     return (rows // _SHARE_OF_SMALL if rows >= _LEAST_TO_COMPARE else rows), rows
+
+
+def _advise(error: str) -> str:
+    """What to do about what the scratch server or the environment lacks."""
+    if "extension" in error and any(text in error for text in ("not available", "could not open extension")):
+        return "; name an installation that has the extension with --postgres DIR, the folder with its `bin`"
+    if error.startswith("KeyError"):
+        return "; if that is an environment variable, set it, and name it with --url-variable if it holds the URL"
+    return ""
 
 
 def _refuses_rows(error: str) -> bool:

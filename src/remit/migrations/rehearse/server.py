@@ -1,5 +1,6 @@
 """The scratch server and its databases: made for one rehearsal, and gone with it."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -11,9 +12,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from remit.db.binaries import Binaries, find_shipped_binaries
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import DatabaseSetupError
 from remit.migrations.rehearse.errors import RehearseError
+from remit.migrations.stand_ins import install_stand_ins
 
 # Without fsync the disk's own hiccups are not taken for the revision's; everything else is as on a real server.
 _SETTINGS = {
@@ -35,6 +38,7 @@ class ScratchServer:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
         self._count = 0
+        self.roles: list[str] = []
 
     @property
     def version(self) -> str:
@@ -55,6 +59,16 @@ class ScratchServer:
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
             )
         return name
+
+    def make_missing_role(self, error: str) -> bool:
+        """Make the role that an error misses; False if it is about something else."""
+        found = re.search(r'role "([^"]+)" does not exist', error)
+        if found is None or found[1] in self.roles:
+            return False
+        with self.connect("postgres") as admin:
+            admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(found[1])))
+        self.roles.append(found[1])
+        return True
 
     def drop(self, database: str) -> None:
         """Remove a database with whoever is connected to it."""
@@ -94,20 +108,32 @@ def fetch_value(connection: Connection, question: str, values: list[Any] | None 
 
 
 @contextmanager
-def open_server() -> Iterator[ScratchServer]:
+def open_server(postgres: Path | None = None) -> Iterator[ScratchServer]:
     """A server for as long as the block lasts.
 
+    Args:
+        postgres: an installation, the folder with its `bin`, in place of the embedded one.
+
     Raises:
-        RehearseError: the embedded PostgreSQL does not start.
+        RehearseError: it does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="remit-rehearse-", dir="/tmp"))  # a socket's path must be short
+    extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
     try:
-        server = EmbeddedPostgres.start_blocking(folder, options=_SETTINGS)
+        binaries = Binaries(postgres) if postgres is not None else find_shipped_binaries()
+        options = _SETTINGS | install_stand_ins(extensions, binaries)
+        server = EmbeddedPostgres.start_blocking(folder, binaries=binaries, options=options)
     except DatabaseSetupError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise RehearseError(f"the embedded PostgreSQL does not start: {error}") from error
+        _remove(folder, extensions)
+        which = f"the PostgreSQL in {postgres}" if postgres is not None else "the embedded PostgreSQL"
+        raise RehearseError(f"{which} does not start: {error}") from error
     try:
         yield ScratchServer(server)
     finally:
         server.stop_blocking()
+        _remove(folder, extensions)
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ STRONG = (
     "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
 )  # fmt: skip
 _SECONDS_ON_FEW_ROWS = 90.0
+_SECONDS_TO_BLOCK = 1
 
 Lock = tuple[str, str]
 """A relation's name and a mode."""
@@ -44,6 +45,7 @@ class Trace:
 
     Args:
         touched: the relations that it locked, by oid.
+        error: what it failed with; `failed_in_statement` unless the revision's own code did.
         skipped: texts that only ask about the catalog, and `parts` the statements of each other text.
     """
 
@@ -52,6 +54,7 @@ class Trace:
     skipped: set[str] = field(default_factory=set)
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
+    failed_in_statement: bool = False
 
 
 class Relations:
@@ -96,6 +99,7 @@ class _Tracer:
         self._found = Trace()
         self._pid = 0
         self._blocker: Connection | None = None
+        self._in_the_way = False
         self._deadline = time.monotonic() + _SECONDS_ON_FEW_ROWS
 
     def run(self) -> Trace:
@@ -104,7 +108,7 @@ class _Tracer:
             message = self._receive()
             match message:
                 case ("before", _, _, sql, shape, autocommit, pid):
-                    self._pid = pid or 0
+                    self._pid = pid or self._pid
                     before, _ = self._look()
                     self._found.statements.append(TracedStatement(sql, shape, autocommit, inherited=before))
                     if autocommit and must_be_alone(sql):
@@ -117,9 +121,9 @@ class _Tracer:
                     self._found.skipped.add(text)
                 case ("parts", text, parts):
                     self._found.parts[text] = parts
-                case ("failed", _, error):
+                case ("failed", _, error, in_statement):
                     self._unblock()
-                    self._found.error = str(error)
+                    self._found.error, self._found.failed_in_statement = str(error), bool(in_statement)
                     return self._found
                 case ("done", _) | ("killed", _):
                     return self._found
@@ -135,13 +139,15 @@ class _Tracer:
             if self._found.statements:
                 locks, waits = self._look()
                 self._note(locks)
-                if waits:
+                if waits and self._blocker is not None and self._in_the_way:
+                    self._step_aside(self._blocker)
+                elif waits:
                     self._unblock()
         self._migrator.kill()
         text = (
             f"it did not end within {_SECONDS_ON_FEW_ROWS:.0f} seconds on few rows: does its loop end, or does it wait?"
         )
-        return ("failed", time.monotonic(), text)
+        return ("failed", time.monotonic(), text, True)
 
     def _note(self, locks: set[Lock]) -> None:
         last = self._found.statements[-1]
@@ -160,10 +166,25 @@ class _Tracer:
         return locks, any(not granted for _, _, granted in rows)
 
     def _block(self) -> None:
-        """Hold what an open write holds: a concurrent build waits for it, and can be looked at while it does."""
+        """Stand in the way of a statement that releases its locks itself, so that each can be seen.
+
+        First the tables are held against everything, until it asks for its first lock. Then they are held as by an open
+        write, for which a concurrent build waits.
+        """
         blocker = self._server.connect(self._database, autocommit=False)
         lock_tables(blocker)
+        blocker.execute("SAVEPOINT held")
+        blocker.execute(f"SET LOCAL lock_timeout = '{_SECONDS_TO_BLOCK}s'".encode())
+        self._in_the_way = True
+        try:
+            lock_tables(blocker, "ACCESS EXCLUSIVE")
+        except psycopg.errors.LockNotAvailable:
+            self._step_aside(blocker)
         self._blocker = blocker
+
+    def _step_aside(self, blocker: Connection) -> None:
+        blocker.execute("ROLLBACK TO SAVEPOINT held")
+        self._in_the_way = False
 
     def _unblock(self) -> None:
         blocker, self._blocker = self._blocker, None
@@ -172,11 +193,11 @@ class _Tracer:
                 blocker.close()
 
 
-def lock_tables(blocker: Connection) -> None:
-    """Hold on every table what an open write holds."""
+def lock_tables(blocker: Connection, mode: str = "ROW EXCLUSIVE") -> None:
+    """Hold a lock on every table; by default what an open write holds."""
     tables = blocker.execute(
         "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence <> 't' "
         "AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
     ).fetchall()
     if tables:
-        blocker.execute(f"LOCK TABLE {', '.join(name for (name,) in tables)} IN ROW EXCLUSIVE MODE".encode())
+        blocker.execute(f"LOCK TABLE {', '.join(name for (name,) in tables)} IN {mode} MODE".encode())

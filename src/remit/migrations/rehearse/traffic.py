@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable
 
-from remit.migrations.rehearse.catalog import Table
+from remit.migrations.rehearse.catalog import Column, Table
 from remit.migrations.rehearse.probes import Spec
 from remit.migrations.rehearse.recipe import quote
 from remit.migrations.rehearse.server import Connection
@@ -22,12 +22,13 @@ def make_specs(connection: Connection, tables: Iterable[Table], counts: dict[str
     for table in tables:
         keys = _sample_keys(connection, table, counts.get(table.name, 0))
         half = len(keys) // 2
-        column = quote(_choose_column(table))
+        chosen = _choose_column(table)
+        column = quote(chosen.name) if chosen else ""
         reads = [f"SELECT * FROM {table.sql} WHERE {key}" for key in keys[half:]]
         writes = [f"UPDATE {table.sql} SET {column} = {column} WHERE {key}" for key in keys[:half]]
         one = f"(SELECT ctid FROM {table.sql} LIMIT 1)"
         specs.append(Spec(table.name, "reader", tuple(reads) or (f"SELECT * FROM {table.sql} LIMIT 1",)))
-        if not _can_be_set(table):
+        if chosen is None or chosen.generated or chosen.identity:
             writes = [f"DELETE FROM {table.sql} WHERE false"]
         specs.append(
             Spec(
@@ -57,16 +58,12 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _can_be_set(table: Table) -> bool:
-    column = table.columns[_choose_column(table)]
-    return not column.generated and not column.identity
-
-
-def _choose_column(table: Table) -> str:
-    """A column whose change means the least: not of a key, not computed."""
+def _choose_column(table: Table) -> Column | None:
+    """A column whose change means the least: not of a key, not computed; None for a table without any."""
     unique = {name for names in table.unique for name in names}
     keyed = {name for key in table.foreign_keys for name in key.columns}
     return min(
         table.columns.values(),
         key=lambda column: (column.generated or column.identity, column.name in unique, column.name in keyed),
-    ).name
+        default=None,
+    )

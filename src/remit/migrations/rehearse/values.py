@@ -65,7 +65,7 @@ def make_values(column: Column, seed: int, number: str, width: int | None = None
         width: the average width in bytes to reach.
 
     Returns:
-        No value where nothing is known about the type.
+        Guesses where nothing is known about the type.
     """
     if column.labels:
         labels = ", ".join(literal(label) for label in column.labels)
@@ -77,7 +77,24 @@ def make_values(column: Column, seed: int, number: str, width: int | None = None
     if column.kind == "m":
         return [Value(f"'{{}}'::{column.type}")]
     maker = _MAKERS.get(column.base)
-    return maker(column, seed, number, width) if maker else []
+    if maker is None and column.fields:
+        return [_make_composite(column, seed, number)]
+    return maker(column, seed, number, width) if maker else _guess(column)
+
+
+def _make_composite(column: Column, seed: int, number: str) -> Value:
+    """A value of a composite type; a field of which nothing is known is NULL."""
+    parts = []
+    for type_, base in column.fields:
+        inner = Column(column.name, type_, base, "b", None, None, None, False, None, False, False)
+        parts.append(make_values(inner, seed, number)[0].sql if base in _MAKERS else "NULL")
+    texts = ", ".join(f"({part})::{type_}" for part, (type_, _) in zip(parts, column.fields, strict=True))
+    return Value(f"ROW({texts})::{column.type}")
+
+
+def _guess(column: Column) -> list[Value]:
+    """What a type that is not known here may accept; the database says whether it does."""
+    return [Value(f"{literal(text)}::{column.type}") for text in _GUESSES]
 
 
 def _make_integers(column: Column, _: int, number: str, __: int | None) -> list[Value]:
@@ -207,6 +224,11 @@ def _make_from(*texts: str) -> Callable[[Column, int, str, int | None], list[Val
     return make
 
 
+_GUESSES = (
+    "0", "a", "", "{}", "empty", "(0,0)", "(0,0),(1,1)", "((0,0),(1,1))", "{1,2,3}", "<(0,0),1>", "$", "0/0", "1 2",
+    "08:00:2b:01:02:03:04:05", "POINT(0 0)", "SRID=4326;POINT(0 0)", "SRID=4326;POLYGON((0 0,1 0,1 1,0 0))",
+    "SRID=4326;MULTIPOLYGON(((0 0,1 0,1 1,0 0)))", "SRID=4326;LINESTRING(0 0,1 1)", "pg_class", "2024-01-01",
+)  # fmt: skip
 _MOMENT = "timestamptz '2024-01-01 00:00Z'"
 _MAKERS: dict[str, Callable[[Column, int, str, int | None], list[Value]]] = {
     **dict.fromkeys(("int2", "int4", "int8", "oid", "money"), _make_integers),
