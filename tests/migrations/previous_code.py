@@ -20,8 +20,8 @@ from remit.migrations import run
 
 ROOT = Path(__file__).parents[2]
 TESTS = (
-    "agent_api_keys", "checkpoints", "children", "get_or_create", "hidden", "idempotency", "lists", "message_batches",
-    "message_pages", "registration", "retention", "sharing", "spans", "task_changes", "trackers", "turns",
+    "agent_api_keys", "checkpoints", "children", "get_or_create", "lists", "message_batches", "message_pages",
+    "registration", "retention", "spans", "task_changes", "trackers", "turns",
 )  # fmt: skip
 WORKS, BREAKS, NOT_SHOWN = 0, 1, 3
 
@@ -34,28 +34,32 @@ def main(root: Path = ROOT) -> int:
     """Show it for a clone; the exit code."""
     try:
         newest = find_newest()
-        commit = find_commit_before(root, newest)
+        commit = find_commit_before(root, str(newest.resolve().relative_to(ROOT.resolve())))
         with tempfile.TemporaryDirectory(prefix="remit-old-", dir="/tmp") as scratch:
             old = Path(scratch)
             lay_out(root, commit, old)
             since = read_declared()
             if not list((old / "src" / "remit" / "migrations" / "versions").glob(f"{since}_*.py")):
-                print(f"{newest.name} says that only code since revision {since} works with it: nothing to run.")
+                say(f"{newest.name} says that only code since revision {since} works with it: nothing to run.")
                 return WORKS
-            print(f"The code of {commit[:12]} on the schema after {newest.name}:", flush=True)
+            say(f"The code of {commit[:12]} on the schema after {newest.name}:")
             if run_tests(root, old) == 0:
-                print(f"Works: the code before {newest.name} passes its tests of the store on the schema after it.")
+                say(f"Works: the code before {newest.name} passes its tests of the store on the schema after it.")
                 return WORKS
     except NotShownError as reason:
-        print(f"Not shown whether older code works with the newest schema: {reason}.", file=sys.stderr)
+        say(f"Not shown whether older code works with the newest schema: {reason}.")
         return NOT_SHOWN
-    print(
+    say(
         f"The code before {newest.name} does not work with the schema after it: servers that are still to be replaced "
         "would fail. Split the revision into one that adds and a later one that takes away, or let it call "
-        "`set_compatible_since`, and stop the older servers before it.",
-        file=sys.stderr,
+        "`set_compatible_since`, and stop the older servers before it."
     )
     return BREAKS
+
+
+def say(text: str) -> None:
+    """Tell a person."""
+    sys.stderr.write(f"{text}\n")
 
 
 def find_newest() -> Path:
@@ -65,11 +69,10 @@ def find_newest() -> Path:
     return Path(script.path)
 
 
-def find_commit_before(root: Path, file: Path) -> str:
-    """The commit before the one that added a file; the last one if none has it yet."""
+def find_commit_before(root: Path, file: str) -> str:
+    """The commit before the one that added a file of a clone; the last one if none has it yet."""
     git(root, "rev-parse", "HEAD")
-    place = file.resolve().relative_to(ROOT.resolve())
-    added = git(root, "log", "--diff-filter=A", "--format=%H", "--", str(place)).split()
+    added = git(root, "log", "--diff-filter=A", "--format=%H", "--", file).split()
     if not added:
         return git(root, "rev-parse", "HEAD").strip()
     try:

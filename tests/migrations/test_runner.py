@@ -112,9 +112,10 @@ def test_locks_are_given_back_before_a_pause(empty: str, tmp_path: Path, monkeyp
     assert outcome.after == ("0002",)
 
 
-def test_row_locks_make_the_revision_start_again(empty: str, tmp_path: Path) -> None:
-    change = "op.execute(\"SET LOCAL lock_timeout = '100ms'\")\nop.execute('UPDATE users SET age = 1 WHERE id = 1')"
-    config = make_project(tmp_path, empty, change)
+@pytest.mark.parametrize("hidden", ["", "ALTER TABLE users ADD COLUMN IF NOT EXISTS more int;"], ids=["rows", "block"])
+def test_what_nobody_can_see_from_outside_waits_no_longer(empty: str, tmp_path: Path, hidden: str) -> None:
+    change = f"DO $$ BEGIN {hidden} UPDATE users SET age = 1 WHERE id = 1; END $$"
+    config = make_project(tmp_path, empty, f"op.execute({change!r})")
     upgrade_project(config, "0001", QUICK, Teller())
     with hold(empty, "UPDATE users SET age = 2 WHERE id = 1") as user:
         tell = Teller("blocked by", user)

@@ -22,3 +22,10 @@ CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n % 2 
 CREATE TABLE odds (id int primary key, n int); CREATE TRIGGER odd BEFORE INSERT ON odds FOR EACH ROW EXECUTE FUNCTION odd();
 CREATE TABLE cards (id bigserial primary key, email text not null unique check (email like '%@%'), phone text check (phone ~ '^\+[0-9]{8,15}$'), kind text check (kind = any (array['x','y']) or kind is null), lower_only text, unique(kind, email));
 CREATE UNIQUE INDEX ON cards (lower(lower_only));
+CREATE TYPE pair AS (a integer, b varchar(3));
+CREATE TYPE span AS RANGE (subtype = float8);
+CREATE TABLE shapes (both_of pair NOT NULL, several pair[] NOT NULL, during daterange NOT NULL CHECK (lower(during) >= '2031-01-01'), other span NOT NULL, area box NOT NULL, "50%" text NOT NULL UNIQUE);
+CREATE TABLE nothing ();
+CREATE TABLE teams (id int PRIMARY KEY, lead int NOT NULL);
+CREATE TABLE members (id int PRIMARY KEY, team int NOT NULL REFERENCES teams);
+ALTER TABLE teams ADD CONSTRAINT fk_lead FOREIGN KEY (lead) REFERENCES members DEFERRABLE INITIALLY DEFERRED;

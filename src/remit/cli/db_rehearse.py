@@ -81,6 +81,8 @@ def rehearse(
         report = run_rehearsal(project, options, lambda text: print_note(f"… {text}"))
     except (LintError, RehearseError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"cannot read {error.filename}: {error.strerror}")
     if output is Format.TEXT:
         print_line(show_text(report, colour=sys.stdout.isatty()))
     else:

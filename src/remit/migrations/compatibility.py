@@ -1,8 +1,8 @@
 """Which versions work with which schema.
 
 During a rolling deployment the database is ahead of the servers that are still to be replaced. They go on as long as
-the schema is one with which their code works: the table `schema_compatibility` names the oldest revision whose code does,
-and a revision that takes away what older code needs moves it on. No version runs on a schema older than its own.
+the schema is one with which their code works: the table `schema_compatibility` names the oldest revision whose code
+does, and a revision that takes away what older code needs moves it on. No version runs on a schema older than its own.
 """
 
 from collections.abc import Sequence

@@ -22,15 +22,13 @@ def upgrade(dsn: str, *_: Any, **__: Any) -> None:
     migrated.append(str(run.current(dsn)))
 
 
-def pytest_configure() -> None:
-    """Before any test or fixture has imported it."""
-    if Path(run.__file__).is_relative_to(SOURCE):
-        raise pytest.UsageError("the code under test is the newer one: nothing would be shown")
-    run.upgrade = upgrade  # type: ignore[assignment]
+if Path(run.__file__).is_relative_to(SOURCE):
+    raise pytest.UsageError("the code under test is the newer one: nothing would be shown")
+run.upgrade = upgrade  # type: ignore[assignment]  # before any conftest has imported it
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tests that never used such a database show nothing."""
     if not migrated or migrated[0] == run.head_revision():
-        session.exitstatus = 1
-        print(f"no database was ahead of the code under test: {migrated}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.write(f"no database was ahead of the code under test: {migrated}\n")

@@ -14,6 +14,7 @@ from alembic.util import CommandError
 
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.render import describe
+from remit.migrations.project_config import read_config
 
 SETTINGS_TABLE = "[tool.remit.lint]"
 
@@ -77,7 +78,7 @@ def load_project(config_file: Path, revision_range: str | None = None, since: st
     if revision_range and since:
         raise LintError("--range and --since exclude each other: leave out one of them")
     root = config_file.resolve().parent
-    config = Config(str(config_file))
+    config = read_config(config_file)
     script, revisions = load_scripts(config, config_file)
     bases = [revision.revision for revision in revisions if revision.is_base]
     if len(bases) > 1:

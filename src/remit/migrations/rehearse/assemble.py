@@ -113,7 +113,9 @@ def _list_locks(step: Step, traced: Sequence[TracedStatement], measured: Measure
         known = lock in taken or lock in inherited
         shortest = max(window.released - window.start for window in step.windows) if known else 0.0
         held = max([shortest, *(span.end - span.start for span in found)])
-        holds.append(LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or (lock not in taken and not alone)))
+        holds.append(
+            LockHold(*lock, round(held * 1000, 3), inherited=lock in inherited or (lock not in taken and not alone))
+        )
     return sorted(holds, key=lambda hold: (hold.relation, hold.mode))
 
 

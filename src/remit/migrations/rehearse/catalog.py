@@ -218,7 +218,21 @@ def _read_columns(ask: Any) -> dict[str, Column]:
         "WHERE b.typtype <> 'd' ORDER BY a.attnum"
     )
     found = {}
-    for name, type_, base, kind, element, typmod, not_null, default, identity, generated, labels, checks, fields in rows:
+    for (
+        name,
+        type_,
+        base,
+        kind,
+        element,
+        typmod,
+        not_null,
+        default,
+        identity,
+        generated,
+        labels,
+        checks,
+        fields,
+    ) in rows:
         sized = base in ("varchar", "bpchar", "bit", "varbit") and typmod >= 0
         length = (typmod if base in ("bit", "varbit") else typmod - 4) if sized else None
         numeric = ((typmod - 4) >> 16, (typmod - 4) & 0x7FF) if base == "numeric" and typmod >= 0 else None

@@ -1,8 +1,8 @@
 """Runs in the migrator's own process: the project's env.py online, as Alembic would, with every statement told.
 
 Nothing here decides anything. The parent is told before and after each statement of the revision and, where it asked
-for that, answers before it goes on. A failure is told with whether it is the last statement's or that of the revision's own
-code.
+for that, answers before it goes on. A failure is told with whether it is the last statement's or that of the revision's
+own code.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
-from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
@@ -24,7 +24,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 from remit.migrations.lint.render import describe
-from remit.migrations.rehearse.redirect import redirect
+from remit.migrations.project_config import FOLDER, read_config
+from remit.migrations.rehearse.redirect import redirect, stands_for_psycopg2
 from remit.migrations.rehearse.sent import is_catalog_query, must_be_alone, show, split
 
 KILLED = 86
@@ -79,7 +80,8 @@ def run(order: Order, pipe: Pipe) -> None:
 
 
 def _upgrade(order: Order, watcher: "_Watcher") -> None:
-    config = Config(order.config_file)
+    config = read_config(Path(order.config_file))
+    os.chdir(config.attributes.get(FOLDER, "."))
     url = order.environment.get("SQLALCHEMY_URL", order.dsn)
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
@@ -127,9 +129,7 @@ class _Watcher:
     def name_failed(self) -> bool:
         """Whether the run failed in a statement. A question about the catalog is told only now that it failed."""
         if self._question is not None:
-            self._pipe.send(
-                ("before", time.monotonic(), self._number, self._question, self._question, False, None)
-            )
+            self._pipe.send(("before", time.monotonic(), self._number, self._question, self._question, False, None))
         return self._question is not None or self._in_statement is not None
 
     def listen(self) -> None:
@@ -170,12 +170,17 @@ class _Watcher:
             self._pipe.send(("parts", statement, tuple(parts)))
         return parts[-1], parameters
 
-    def _after(self, connection: Any, *_: Any) -> None:
+    def _after(self, connection: Any, _: Any, statement: str, *__: Any) -> None:
         self._question = None
+        if stands_for_psycopg2(connection) and statement.strip(" ;\n").upper() in ("COMMIT", "END", "ROLLBACK"):
+            # Unlike psycopg, psycopg2 does not notice, and opens no transaction until it has ended this one itself.
+            connection.connection.dbapi_connection.autocommit = True
         if self._in_statement is not None:
             self._end(connection)
 
-    def _commit(self, _: Any) -> None:
+    def _commit(self, connection: Any) -> None:
+        if stands_for_psycopg2(connection) and _is_autocommit(connection):
+            connection.connection.dbapi_connection.autocommit = False
         if self._running or self._number:
             self._pipe.send(("commit", time.monotonic()))
 

@@ -7,7 +7,7 @@ import psycopg
 
 from remit.migrations.rehearse.catalog import Table
 from remit.migrations.rehearse.errors import NoRowFitsError, RehearseError
-from remit.migrations.rehearse.recipe import Recipe, make_recipe
+from remit.migrations.rehearse.recipe import Recipe, make_recipe, quote
 from remit.migrations.rehearse.server import Connection, fetch_value
 from remit.migrations.rehearse.sizes import Plan
 
@@ -95,7 +95,7 @@ class _Keys:
     def __enter__(self) -> None:
         self._connection.execute("SET maintenance_work_mem = '512MB'")
         for table, key in self._keys:
-            self._connection.execute(f'ALTER TABLE {table.sql} DROP CONSTRAINT "{key.name}"'.encode())
+            self._connection.execute(f"ALTER TABLE {table.sql} DROP CONSTRAINT {quote(key.name)}".encode())
         for name, _ in self._indexes:
             self._connection.execute(f"DROP INDEX {name}".encode())
 
@@ -107,7 +107,7 @@ class _Keys:
         for table, key in self._keys:
             try:
                 self._connection.execute(
-                    f'ALTER TABLE {table.sql} ADD CONSTRAINT "{key.name}" {key.definition}'.encode()
+                    f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(key.name)} {key.definition}".encode()
                 )
             except psycopg.Error as error:
                 raise NoRowFitsError(f"{_describe(table, error)}; {_HINT}") from error
@@ -151,7 +151,7 @@ def _find_first(connection: Connection, table: Table, there: int) -> int:
         return 1
     integers = [name for name, column in table.columns.items() if column.base in ("int2", "int4", "int8")]
     keys = [name for name in integers if any(name in unique for unique in table.unique)]
-    numbers = [fetch_value(connection, f'SELECT max("{name}")::bigint FROM {table.sql}') or 0 for name in keys]
+    numbers = [fetch_value(connection, f"SELECT max({quote(name)})::bigint FROM {table.sql}") or 0 for name in keys]
     return 1 + max(there, *numbers) if numbers else 1 + there
 
 
@@ -162,7 +162,7 @@ def _insert_one_by_one(connection: Connection, recipe: Recipe, first: int, wante
         raise NoRowFitsError(f"{_describe(table, cause)}; {_HINT}") from cause
     before = _count(connection, table)
     for last in (min(first + _TRIED_ALONE, first + wanted) - 1, first + wanted - 1):
-        values = ", ".join(f'r."{name}"' for name in recipe.columns)
+        values = ", ".join(f"r.{quote(name)}" for name in recipe.columns)
         connection.execute(
             f"DO $fill$ DECLARE r record; BEGIN FOR r IN {recipe.select(first, last)} LOOP BEGIN {recipe.target} "
             f"VALUES ({values}); EXCEPTION WHEN others THEN NULL; END; END LOOP; END $fill$".encode()

@@ -65,6 +65,7 @@ def _show_revision(report: Report, revision: RevisionReport) -> str:
     queries = "".join(
         f"<li><code>{escape(query.sql)}</code> "
         + (f'<span class="bad">{escape(query.error)}</span>' if query.error else '<span class="good">works</span>')
+        + (" (made up)" if query.made_up else "")
         + "</li>"
         for query in revision.queries
     )

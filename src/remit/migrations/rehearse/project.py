@@ -1,6 +1,7 @@
 """The project's revisions, and how its env.py is told which database to use."""
 
 import ast
+import configparser
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from remit.migrations.lint.project import load_project
 from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.errors import RehearseError
 
+_PLACEHOLDER = "driver"  # of the alembic.ini that Alembic itself writes
 _ALWAYS = ("DATABASE_URL", "REMIT_DATABASE_URL", "SQLALCHEMY_URL")
 _PARTS = {
     "HOST": "localhost", "SERVER": "localhost", "PORT": "5432", "USER": "remit", "USERNAME": "remit",
@@ -104,10 +106,12 @@ def _keep_scheme(name: str, dsn: str) -> str:
 
 
 def _read_scheme(config: Config) -> str:
-    """The dialect and driver that the project's URL names."""
+    """The dialect and driver that the project's URL names; PostgreSQL where it has none, or only a placeholder."""
     try:
         name = make_url(config.get_main_option("sqlalchemy.url") or "").drivername
-    except (ArgumentError, ValueError):
+    except (ArgumentError, ValueError, configparser.Error):
+        return "postgresql"
+    if name == _PLACEHOLDER:
         return "postgresql"
     if not name.startswith("postgres"):
         raise RehearseError(f"the project's database is {name}: the rehearsal is for PostgreSQL")

@@ -1,6 +1,6 @@
 """Whether the queries of the code before a revision still work after it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from remit.migrations.lint.parse import SyntaxUnknownError, parse
+from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
+from remit.migrations.rehearse.catalog import Table
 from remit.migrations.rehearse.errors import RehearseError
 from remit.migrations.rehearse.model import QueryResult
+from remit.migrations.rehearse.recipe import quote
 from remit.migrations.rehearse.server import Connection
+from remit.migrations.rehearse.statistics import open_read_only
 
+_MOST_SAMPLED = 200
 _WRITES = ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
 
 
@@ -30,31 +34,93 @@ def read_queries(file: Path) -> list[str]:
         raise RehearseError(f"--old-queries: {file}: {error}; values are written as $1, $2 and so on") from error
 
 
-class OldQueries:
-    """The queries, prepared before the revision in a session that stays open, as the running code has them."""
+def make_up_queries(tables: Iterable[Table]) -> list[str]:
+    """What an ORM sends that knows the tables as they are: it names each column, and takes rows that are there."""
+    found = []
+    for table in tables:
+        if not table.columns:
+            continue
+        every = ", ".join(map(quote, table.columns))
+        found.append(f"SELECT {every} FROM {table.sql}")
+        given = ", ".join(quote(name) for name, column in table.columns.items() if not column.generated)
+        if given:
+            found.append(
+                f"INSERT INTO {table.sql} ({given}) OVERRIDING SYSTEM VALUE SELECT {given} FROM {table.sql} LIMIT 1 "
+                "ON CONFLICT DO NOTHING"
+            )
+    return found
 
-    def __init__(self, connection: Connection, queries: Sequence[str]) -> None:
+
+def sample_queries(dsn: str, tables: Iterable[Table]) -> list[str]:
+    """The most frequent queries of a real server on some tables, from `pg_stat_statements`: texts without values.
+
+    Nothing where the server does not keep them, or the role may not see them.
+    """
+    names = {table.name.rpartition(".")[2] for table in tables}
+    found = []
+    with suppress(psycopg.Error), open_read_only(dsn) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT query, calls FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database "
+            "WHERE datname = current_database()) ORDER BY calls DESC LIMIT 2000"
+        )
+        for query, _ in rows:
+            with suppress(SyntaxUnknownError):
+                parts = parse(query)
+                touched = {
+                    node["relname"] for part in parts for kind, node in walk(dict(part.body)) if kind == "range_var"
+                }
+                if len(parts) == 1 and parts[0].kind in ("select_stmt", *_WRITES) and touched & names:
+                    found.append(parts[0].sql)
+    return list(dict.fromkeys(found))[:_MOST_SAMPLED]
+
+
+class OldQueries:
+    """The queries, prepared before the revision in a session that stays open, as the running code has them.
+
+    Args:
+        connection: of a database at the revision before.
+        queries: that somebody named; each has to work.
+        sampled: that a server was seen to run, and `made_up`, that nobody was. Those that do not work here are left
+            out.
+    """
+
+    def __init__(
+        self, connection: Connection, queries: Sequence[str], sampled: Sequence[str] = (), made_up: Sequence[str] = ()
+    ) -> None:
         self._connection = connection
-        self._queries = queries
+        self._queries: list[str] = []
+        self._made_up = frozenset(made_up) - {*queries, *sampled}
         self._values: list[int] = []
         self._before: list[str | None] = []
-        for number, query in enumerate(queries):
-            name = sql.Identifier(f"old_{number}").as_string(connection)
-            try:
-                connection.execute(f"PREPARE {name} AS {query}".encode())
-                row = connection.execute(
-                    "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = %s", [f"old_{number}"]
-                ).fetchone()
-            except psycopg.Error as error:
-                raise RehearseError(
-                    f"--old-queries: a query does not work even before the revision ({_describe(error)}): {query}"
-                ) from error
-            self._values.append(row[0] if row else 0)
-            self._before.append(self._run(number))
+        for query in queries:
+            self._prepare(query)
+        for query in dict.fromkeys((*sampled, *made_up)):
+            if query not in queries:
+                with suppress(RehearseError):
+                    self._prepare(query)
+
+    def _prepare(self, query: str) -> None:
+        number = len(self._queries)
+        name = sql.Identifier(f"old_{number}").as_string(self._connection)
+        try:
+            self._connection.execute(f"PREPARE {name} AS {query}".encode())
+            row = self._connection.execute(
+                "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = %s", [f"old_{number}"]
+            ).fetchone()
+        except psycopg.Error as error:
+            raise RehearseError(
+                f"--old-queries: a query does not work even before the revision ({_describe(error)}): {query}"
+            ) from error
+        self._queries.append(query)
+        self._values.append(row[0] if row else 0)
+        self._before.append(self._run(number))
 
     def try_again(self) -> list[QueryResult]:
         """What became of each after the revision."""
-        return [QueryResult(query, self._judge(number, query)) for number, query in enumerate(self._queries)]
+        return [
+            QueryResult(query, self._judge(number, query), query in self._made_up)
+            for number, query in enumerate(self._queries)
+        ]
 
     def _judge(self, number: int, query: str) -> str | None:
         try:

@@ -67,6 +67,11 @@ def _substitute_missing_drivers() -> None:
         registry.register("postgresql", module, "PGDialect_psycopg")
 
 
+def stands_for_psycopg2(connection: Any) -> bool:
+    """Whether a connection of SQLAlchemy's is psycopg's in the place of psycopg2's."""
+    return connection.engine.url.drivername == "postgresql+psycopg2" and find_spec("psycopg2") is None
+
+
 def _describe(place: dict[str, str], driver: str) -> dict[str, Any]:
     user, port = place["user"], int(place["port"])
     match driver:

@@ -88,7 +88,9 @@ def _describe_revision(revision: RevisionReport) -> dict[str, Any]:
             "max_ms": round(noise.max_ms, 3),
             "requests": noise.requests,
         },
-        "old_queries": [{"sql": query.sql, "error": query.error} for query in revision.queries],
+        "old_queries": [
+            {"sql": query.sql, "error": query.error, "made_up": query.made_up} for query in revision.queries
+        ],
         "probe_errors": dict(revision.probe_errors),
         "notes": revision.notes,
         "error": revision.error,

@@ -17,7 +17,7 @@ from remit.migrations.rehearse.measure import Measured, measure
 from remit.migrations.rehearse.migrator import run_through
 from remit.migrations.rehearse.model import QueryResult, Report, RevisionReport, StatementReport
 from remit.migrations.rehearse.project import RehearsedProject, list_ancestors
-from remit.migrations.rehearse.queries import OldQueries
+from remit.migrations.rehearse.queries import OldQueries, make_up_queries, sample_queries
 from remit.migrations.rehearse.retry import Shape, plan_interruptions, read_shape, try_interruption
 from remit.migrations.rehearse.server import ScratchServer, open_server
 from remit.migrations.rehearse.sizes import Plan, sort_tables
@@ -41,10 +41,13 @@ class Options:
         rows: of each touched table.
         stats_from: a server whose statistics give the rows and the proportions in place of `rows`; only read.
         seed_sql: statements that make rows where none can be made up.
-        old_queries: of the code that runs while the revision does.
+        old_queries: of the code that runs while the revision does. Those that the server of `stats_from` was seen to
+            run are tried as well, and what an ORM might send.
         measured_rows: the most rows to make; beyond that durations are extrapolated.
         max_stall_ms: what readers and writers may feel.
         retries: whether to interrupt the revision.
+        measured: whether to run it beside readers and writers; what it locks and writes anew is looked at in any case,
+            on few rows.
         baseline_seconds: how long to watch readers and writers before it.
         postgres: an installation of PostgreSQL in place of the embedded one.
     """
@@ -56,6 +59,7 @@ class Options:
     measured_rows: int = 1_000_000
     max_stall_ms: float = 50.0
     retries: bool = True
+    measured: bool = True
     baseline_seconds: float = 1.0
     postgres: Path | None = None
 
@@ -150,14 +154,17 @@ class _Rehearsal:
     def run(self) -> RevisionReport:
         """Rehearse it."""
         revision = self._script.revision
-        tiny = self._server.create(self._base)
+        tiny = self._server.reserve()
         self._tell(f"{revision}: looking at each statement")
         found = self._find(tiny)
         found.notes += self._name_stand_ins()
         asked = self._count_asked(found.plan)
-        if found.trace.error is not None:
+        if found.trace.error is not None or not self._options.measured:
+            report = self._describe_trace(found, asked)
+            if report.error is None and self._options.retries:
+                self._interrupt(tiny, found, report.statements)
             self._server.drop(tiny)
-            return self._describe_failure(found, asked)
+            return report
         sizes = _choose_sizes(min(asked, self._options.measured_rows))
         small, _ = self._measure(found, sizes[0]) if sizes[0] < sizes[1] and found.plan.touched else (None, None)
         large, filled = self._measure(found, sizes[1])
@@ -166,7 +173,7 @@ class _Rehearsal:
             revision,
             self._script.doc or "",
             statements,
-            {found.plan.tables[oid].name: filled.rows[found.plan.tables[oid].name] for oid in found.plan.touched},
+            self._count_filled(found, filled),
             large.noise,
             large.requests,
             large.windows[0].start if large.windows else large.began,
@@ -177,8 +184,8 @@ class _Rehearsal:
         )
         if report.error is None and self._options.retries:
             self._interrupt(tiny, found, statements)
-        if self._options.old_queries and report.error is None:
-            report.queries = self._try_queries(tiny)
+        if report.error is None:
+            report.queries = self._try_queries(tiny, [found.plan.tables[oid] for oid in found.plan.touched])
         self._server.drop(tiny)
         return report
 
@@ -188,16 +195,24 @@ class _Rehearsal:
         notes = [f"the role {name} was made, which no revision makes" for name in self._server.roles]
         if not names:
             return notes
-        return [*notes, f"a stand-in is used for {', '.join(names)}, which the embedded server does not ship (see --postgres)"]
+        return [
+            *notes,
+            f"a stand-in is used for {', '.join(names)}, which the embedded server does not ship (see --postgres)",
+        ]
 
-    def _describe_failure(self, found: _Found, asked: int) -> RevisionReport:
-        """A revision that does not get through on few rows is not tried on many."""
-        revision, error = self._script.revision, found.trace.error
+    def _describe_trace(self, found: _Found, asked: int) -> RevisionReport:
+        """What is known without a measurement; a revision that fails on few rows is not tried on many."""
+        revision = self._script.revision
         statements = assemble_traced(revision, found.trace)
         return RevisionReport(
-            revision, self._script.doc or "", statements, found.filled.rows, None, [], 0.0,
-            notes=[*found.notes, *found.filled.notes], error=error, asked=asked,
+            revision, self._script.doc or "", statements, self._count_filled(found, found.filled), None, [], 0.0,
+            notes=[*found.notes, *found.filled.notes], error=found.trace.error, asked=asked,
         )  # fmt: skip
+
+    @staticmethod
+    def _count_filled(found: _Found, filled: Filled) -> dict[str, int]:
+        names = (found.plan.tables[oid].name for oid in found.plan.touched)
+        return {name: filled.rows[name] for name in names if name in filled.rows}
 
     def _order(self, dsn: str, **options: object) -> Order:
         return self._project.order(dsn, self._script.revision, **options)
@@ -213,7 +228,8 @@ class _Rehearsal:
         for _ in range(_ROUNDS_TO_FIND_TABLES):
             found.plan = self._plan(touched, after, obey=obey)
             self._server.drop(tiny)
-            with self._server.connect(self._server.create(self._base, name=tiny)) as connection:
+            self._server.create(self._base, name=tiny)
+            with self._server.connect(tiny) as connection:
                 found.filled = fill(connection, found.plan, min(_TINY, self._options.rows), self._options.seed_sql)
             more, _ = self._look(tiny, found)
             refused = found.trace.error is not None and _refuses_rows(found.trace.error)
@@ -288,10 +304,15 @@ class _Rehearsal:
                 if number in stands_for or (report.times > 1 and report.shape in shapes):
                     report.interrupted[interruption.name] = report.interrupted.get(interruption.name) or error
 
-    def _try_queries(self, tiny: str) -> list[QueryResult]:
+    def _try_queries(self, tiny: str, tables: list[Table]) -> list[QueryResult]:
+        options = self._options
+        sampled = sample_queries(options.stats_from, tables) if options.stats_from else []
+        made_up = make_up_queries(tables)
+        if not (options.old_queries or sampled or made_up):
+            return []
         self._tell(f"{self._script.revision}: running the old queries after it")
         with self._server.copy(tiny) as database, self._server.connect(database) as connection:
-            queries = OldQueries(connection, self._options.old_queries)
+            queries = OldQueries(connection, options.old_queries, sampled, made_up)
             error, _ = run_through(self._order(self._server.dsn(database), watch=False))
             if error is not None:
                 raise RehearseError(f"revision {self._script.revision} fails beside an idle session: {error}")

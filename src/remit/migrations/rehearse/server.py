@@ -51,14 +51,18 @@ class ScratchServer:
 
     def create(self, template: str = "template1", name: str | None = None) -> str:
         """Make a database, as a copy of another one, and return its name."""
-        self._count += 1
-        name = name or f"rehearsal_{self._count}"
+        name = name or self.reserve()
         self.wait_until_left(template)
         with self.connect("postgres") as admin:
             admin.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
             )
         return name
+
+    def reserve(self) -> str:
+        """A name that no database of it has."""
+        self._count += 1
+        return f"rehearsal_{self._count}"
 
     def make_missing_role(self, error: str) -> bool:
         """Make the role that an error misses; False if it is about something else."""

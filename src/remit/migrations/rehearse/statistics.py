@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
@@ -37,6 +38,13 @@ class TableStatistics:
     columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)
 
 
+def open_read_only(dsn: str) -> psycopg.Connection[Any]:
+    """A session on a real server that can change nothing there."""
+    return psycopg.connect(
+        dsn, connect_timeout=10, options="-c default_transaction_read_only=on", application_name="remit rehearse"
+    )
+
+
 def read_statistics(dsn: str, tables: Iterable[str]) -> dict[str, TableStatistics]:
     """Read the statistics of some tables, in a read-only session.
 
@@ -49,9 +57,7 @@ def read_statistics(dsn: str, tables: Iterable[str]) -> dict[str, TableStatistic
     """
     found = {}
     try:
-        with psycopg.connect(
-            dsn, connect_timeout=10, options="-c default_transaction_read_only=on", application_name="remit rehearse"
-        ) as connection:
+        with open_read_only(dsn) as connection:
             for name in tables:
                 schema, _, table = name.rpartition(".")
                 row = connection.execute(

@@ -43,10 +43,11 @@ def make_specs(connection: Connection, tables: Iterable[Table], counts: dict[str
 def _sample_keys(connection: Connection, table: Table, rows: int) -> list[str]:
     if not table.primary_key or not rows:
         return []
-    form = " AND ".join(f"{quote(name)} = %L".replace("%L", "%%L") for name in table.primary_key)
+    form = " AND ".join(f"{quote(name).replace('%', '%%')} = %L" for name in table.primary_key)
     names = ", ".join(map(quote, table.primary_key))
+    picked = f"format({_literal(form)}, {names}) FROM {table.sql}".replace("%", "%%")
     found = connection.execute(
-        f"SELECT format({_literal(form)}, {names}) FROM {table.sql} WHERE random() < %s LIMIT %s".encode(),
+        f"SELECT {picked} WHERE random() < %s LIMIT %s".encode(),
         [_KEYS * 2 / rows, _KEYS],
     ).fetchall()
     keys = [key for (key,) in found]

@@ -34,7 +34,7 @@ def list_findings(report: Report) -> list[str]:
         found += [
             f"{revision.revision} breaks an old query ({query.error}): {shorten(query.sql)}"
             for query in revision.queries
-            if query.error
+            if query.error and not query.made_up
         ]
     return found
 
@@ -71,6 +71,12 @@ def list_remarks(report: Report) -> list[str]:
     found = []
     for revision in report.revisions:
         found += revision.notes
+        found += [
+            f"{revision.revision}: code that sends what an ORM of before it does would fail ({query.error}): "
+            f"{shorten(query.sql)}"
+            for query in revision.queries
+            if query.error and query.made_up
+        ]
         found += [f"{count} requests of the {name}" for name, count in revision.probe_errors.items()]
         noisy = [item for item in revision.statements if item.noise_ms > report.max_stall_ms]
         if noisy or (revision.noise is not None and revision.noise.max_ms > report.max_stall_ms):
@@ -131,5 +137,11 @@ def describe_revision(revision: RevisionReport) -> list[str]:
         lines.append(
             f"Probes before the revision: median {noise.median_ms:.2f} ms, 99 % {noise.p99_ms:.2f} ms, longest "
             f"{noise.max_ms:.2f} ms of {noise.requests:,} requests"
+        )
+    if revision.queries:
+        made_up = sum(query.made_up for query in revision.queries)
+        failing = sum(query.error is not None for query in revision.queries)
+        lines.append(
+            f"Old queries tried after it: {len(revision.queries) - made_up}, and {made_up} made up; {failing} fail"
         )
     return lines

@@ -38,14 +38,21 @@ class Guard:
         self._watcher = watcher
         self._limits = limits
         self._tell = tell
+        self._ours = round(limits.lock_timeout * 1000)
         self._tries: dict[str, int] = {}
         self._committed: str | None = None
         self._sessions: list[tuple[Any, int]] = []
         self.revision: str | None = None
 
     def add(self, connection: Connection, pid: int) -> None:
-        """Stand before this connection, which is the server's process `pid`."""
+        """Stand before this connection, which is the server's process `pid`.
+
+        Its session gets our limit where it has none, so that no statement waits without end, whatever it hides.
+        """
         self._sessions.append((connection.connection.dbapi_connection, pid))
+        if self._read_limit(connection) == 0:
+            _send(connection, f"SET SESSION lock_timeout = {self._ours}")
+        connection.connection.commit()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -109,7 +116,9 @@ class Guard:
         """Run the statement within its limit; what went wrong if it got no lock."""
         known = set(self._control.find_invalid_indexes()) if is_patient(statement) else None
         limit = self._read_limit(connection)
-        wanted = limit if is_patient(statement) else self._choose(limit)
+        # A build beside writers waits for transactions that are older: only the project's own limit holds for it.
+        unlimited = 0 if limit == self._ours else limit
+        wanted = unlimited if is_patient(statement) else self._choose(limit)
         self._set_limit(connection, limit, wanted, local=inside)
         try:
             with self._watcher.watch(pid, statement, wanted / 1000):
@@ -129,19 +138,29 @@ class Guard:
         return None
 
     def _run_once(self, cursor: Any, statement: str, parameters: Any, context: Any, pid: int) -> None:
-        """Run one of perhaps many statements, without a savepoint: when it gets no lock, its revision starts again."""
-        try:
-            with self._watcher.watch(pid, statement, self._limits.lock_timeout):
-                _run(cursor, statement, parameters, context)
-        except Exception as error:
-            what = _NO_LOCK.get(find_state(error) or "")
-            if what is None or self._committed == self.revision:
-                raise
-            raise AgainError(str(self._announce(statement, what, "starting the revision again"))) from error
+        """Run one of perhaps many statements, without a savepoint: when it gets no lock, its revision starts again.
+
+        Outside a transaction nothing has to be undone, and it alone is tried again.
+        """
+        while True:
+            try:
+                with self._watcher.watch(pid, statement, self._limits.lock_timeout):
+                    _run(cursor, statement, parameters, context)
+            except Exception as error:
+                what = _NO_LOCK.get(find_state(error) or "")
+                if what is None:
+                    raise
+                if _is_in_autocommit(context.root_connection):
+                    time.sleep(self._announce(statement, what, "trying again"))
+                    continue
+                if self._committed == self.revision:
+                    raise
+                raise AgainError(str(self._announce(statement, what, "starting the revision again"))) from error
+            self._tries.pop(statement, None)
+            return
 
     def _choose(self, limit: float) -> float:
-        ours: float = self._limits.lock_timeout * 1000
-        return min(limit, ours) if limit > 0 else ours
+        return min(limit, self._ours) if limit > 0 else self._ours
 
     def _wait(self, connection: Connection, statement: str, what: str, *, inside: bool) -> None:
         """After a failed attempt: say who was in the way, and pause or give up."""
@@ -229,6 +248,10 @@ def _explain(revision: str | None, statement: str, number: int, blockers: list[B
         f"revision {revision} stopped: `{shorten(statement, 80)}` got no lock in {number} attempts. In the way: {who}. "
         "End those transactions or wait for them, then run `remit db upgrade` again: what is done stays done"
     )
+
+
+def _is_in_autocommit(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
 def _last(name: str) -> str:

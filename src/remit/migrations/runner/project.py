@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from remit.db.errors import DatabaseSetupError, MigrationError
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.project import load_scripts
+from remit.migrations.project_config import read_config
 from remit.migrations.runner import run as runner
 from remit.migrations.runner.model import Limits, Outcome, Tell
 
@@ -24,7 +25,7 @@ def load_config(file: Path) -> Config:
     """
     if not file.is_file():
         raise MigrationError(f"there is no {file}: name the project's alembic.ini with --config")
-    config = Config(str(file))
+    config = read_config(file)
     try:
         load_scripts(config, file)
     except LintError as error:

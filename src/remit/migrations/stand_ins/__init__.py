@@ -1,7 +1,7 @@
 """Stand-ins for extensions that many projects create and the embedded server does not ship.
 
-A scratch database only has to accept what the revisions say and to take the same locks: plain SQL functions do for that.
-A server that has the real extension uses that one.
+A scratch database only has to accept what the revisions say and to take the same locks: plain SQL functions do for
+that. A server that has the real extension uses that one.
 """
 
 import shutil
