@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 
 from remit import access, archive, checkpoints, events, health, spans, states, trackers, unbuilt, why
@@ -22,9 +23,11 @@ from remit.authz.decide import Decider
 from remit.authz.elsewhere import Elsewhere
 from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError, PermissionUnknown
+from remit.authz.http import plain_principal
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
+from remit.authz.remote_watch import RemoteWatch
 from remit.authz.route import DECLARATION
 from remit.authz.schema_watch import SchemaWatch
 from remit.authz.shadow import Shadow
@@ -36,6 +39,9 @@ from remit.description import describe_problems
 from remit.errors import AuthorizationUnavailable, BadRequest, Invalid, NotFound, Refused, RemitError, Unavailable
 from remit.identity import me
 from remit.identity.bearer_tokens import TokenVerifier
+from remit.identity.encryption import SecretBox
+from remit.identity.provider_authentication import ProviderAuthentication
+from remit.identity.provider_principals import ProviderPrincipals
 from remit.ids import NIL_ID
 from remit.limits import Limits
 from remit.messages import routes as messages
@@ -94,16 +100,22 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             await modes.refresh(connection)
         app.state.engine = engine
         app.state.schema = schema = SchemaWatch(engine, database, check_schema_answers)
-        app.state.remote = remote = await open_remote(settings, engine)
+        kept = ProviderPrincipals(database, SecretBox(settings)) if settings.authz_engine == "http" else None
+        app.state.remote = remote = await open_remote(settings, engine, kept.find if kept else plain_principal)
         app.state.delivery = make_deliverer(settings, database, engine, remote)
         names = SubjectNames(settings.authz_subject_ids)
-        elsewhere = Elsewhere(remote, names, settings.authz_timeout) if remote is not None else None
+        asks = remote is not None and settings.authz_answers == "engine"
+        elsewhere = Elsewhere(remote, names, settings.authz_timeout) if remote is not None and asks else None
+        app.state.remote_watch = remote_watch = RemoteWatch(engine, remote, asked_permissions) if remote else None
         shadow = Shadow(database, engine, elsewhere)
         app.state.decider = Decider(engine, modes, elsewhere, shadow)
         app.state.agents = AgentClient(settings, app.state.tracing)
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
         providers = settings.identity_providers
         app.state.tokens = TokenVerifier(providers, identity_http) if providers else None
+        app.state.authn = (
+            ProviderAuthentication(settings, identity_http, database, engine, kept) if kept is not None else None
+        )
         app.state.background = Background()
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         app.state.hub = hub = StreamHub(
@@ -111,25 +123,14 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         )
         app.state.audit = audit = AuditTrail(database)
         works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run, shadow.run]
-        if hub.redis is not None:
-            works += [hub.redis.run_reader, hub.redis.run_writer]
+        if remote_watch is not None:
+            await remote_watch.prepare()
+        works += _optional_works(hub, remote_watch)
         loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]
         try:
             yield
         finally:
-            await app.state.background.drain(SHUTDOWN_SECONDS)
-            for loop in loops:
-                loop.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*loops, return_exceptions=True)
-            if hub.redis is not None:
-                await hub.redis.aclose()
-            await app.state.agents.aclose()
-            await identity_http.aclose()
-            await app.state.tracing.aclose()
-            if app.state.delivery is not None:
-                await app.state.delivery.aclose()
-            await database.close()
+            await _close(app.state, loops, identity_http)
 
     app = FastAPI(
         title="Remit",
@@ -146,6 +147,27 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     _describe(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
     return app
+
+
+async def _close(state: State, loops: Sequence[asyncio.Task[None]], identity_http: httpx.AsyncClient) -> None:
+    await state.background.drain(SHUTDOWN_SECONDS)
+    for loop in loops:
+        loop.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*loops, return_exceptions=True)
+    if state.hub.redis is not None:
+        await state.hub.redis.aclose()
+    await state.agents.aclose()
+    await identity_http.aclose()
+    await state.tracing.aclose()
+    if state.delivery is not None:
+        await state.delivery.aclose()
+    await state.database.close()
+
+
+def _optional_works(hub: StreamHub, remote_watch: RemoteWatch | None) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    works = [hub.redis.run_reader, hub.redis.run_writer] if hub.redis is not None else []
+    return works if remote_watch is None else [*works, remote_watch.run]
 
 
 def asked_permissions() -> set[str]:

@@ -27,11 +27,16 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", openapi_extra=unguarded("it says which parts work, nothing of what they hold"))
 @router.get("/healthcheck", include_in_schema=False, openapi_extra=unguarded("the contract's other name of readyz"))
 async def readyz(request: Request) -> Response:
-    """The database answers, is migrated, and its authorization schema answers what routes ask."""
+    """The database answers, is migrated, and its schema and an engine elsewhere answer what routes ask."""
     checks: dict[str, Any] = {"database": "ok", "migrations": "ok", "schema": "ok"}
     status = "ok"
     if request.app.state.schema.problem is not None:
         status, checks["schema"] = "degraded", request.app.state.schema.problem
+    watch = getattr(request.app.state, "remote_watch", None)
+    if watch is not None:
+        checks["engine"] = "ok"
+        if watch.problem is not None:
+            status, checks["engine"] = "degraded", watch.problem
     try:
         async with asyncio.timeout(READY_SECONDS), request.app.state.database.connection() as connection:
             at = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -1,12 +1,14 @@
 """What the worker does for an engine elsewhere: deliver what requests left, and call agents that waited for it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import asyncpg
 import structlog
 
 from remit.authz.delivery import Deliverer
+from remit.authz.delivery_bulk import deliver_many
 from remit.authz.model import Resource
 from remit.db.pool import UNREACHABLE, Database
 from remit.errors import Unavailable
@@ -19,7 +21,9 @@ from remit.tasks.service import AGENT_COLUMN, COLUMNS, change_status, read_task
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
-BATCH = 100
+BATCH = 400
+# So few are delivered each by itself: the first answers of an engine that is back are seen for each.
+FEW = 8
 AT_ONCE = 8
 
 # What a request is still delivering itself.
@@ -61,6 +65,9 @@ async def relay_once(database: Database, agents: AgentClient, deliverer: Deliver
     """
     async with database.connection() as connection:
         rows = await connection.fetch(_DUE, grace, BATCH)
+    due = [Resource(row["resource_type"], row["resource_id"]) for row in rows]
+    if deliverer.remote.bulk_writes and len(due) > FEW:
+        due = await _deliver_in_bulk(database, agents, deliverer, due)
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def deliver(resource: Resource) -> None:
@@ -69,13 +76,26 @@ async def relay_once(database: Database, agents: AgentClient, deliverer: Deliver
             if result.forward:
                 await forward_task(database, agents, resource.id)
 
-    outcomes = await asyncio.gather(
-        *(deliver(Resource(row["resource_type"], row["resource_id"])) for row in rows), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*map(deliver, due), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             log.error("a delivery ended with an error", exc_info=outcome)
     return len(rows) == BATCH
+
+
+async def _deliver_in_bulk(
+    database: Database, agents: AgentClient, deliverer: Deliverer, due: Sequence[Resource]
+) -> list[Resource]:
+    """Deliver many in few writes; return those that are to be delivered by themselves."""
+    left = []
+    for type in dict.fromkeys(resource.type for resource in due):
+        of_type = [resource for resource in due if resource.type == type]
+        results = await deliver_many(deliverer, of_type)
+        left += [resource for resource in of_type if resource not in results]
+        for resource, result in results.items():
+            if result.forward:
+                await forward_task(database, agents, resource.id)
+    return left
 
 
 async def forward_task(database: Database, agents: AgentClient, task_id: str) -> None:

@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         description="Where a projection of the relationships is kept and asked: nowhere but in the database "
         "(`embedded`), in a SpiceDB (`spicedb`), or at an auth provider (`http`).",
     )
+    authz_answers: Literal["engine", "embedded"] = Field(
+        "engine",
+        description="Who answers where there is an engine elsewhere: that engine, or still the relationships in the "
+        "database while the engine is only told (`embedded`: before and after a move, see `docs/operations/move.md`).",
+    )
     authz_on_register_failure: Literal["defer", "error"] = Field(
         "defer",
         description="When an engine elsewhere cannot be told of a new task: `defer` answers success and delivers "

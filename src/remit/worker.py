@@ -17,11 +17,14 @@ from procrastinate import App, JobContext, PsycopgConnector
 from remit.agent_api_keys.service import remove_pending_keys
 from remit.authz.delivery import Deliverer
 from remit.authz.engine import Engine
+from remit.authz.http import plain_principal
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Resource
 from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
+from remit.identity.encryption import SecretBox
+from remit.identity.provider_principals import ProviderPrincipals
 from remit.ids import new_id
 from remit.relay import run_relay
 from remit.retention import BATCH, remove_old
@@ -72,7 +75,8 @@ async def open_services(settings: Settings, dsn: str) -> AsyncIterator[Services]
     try:
         async with database.connection() as connection:
             engine = await load_engine(connection, settings)
-        remote = await open_remote(settings, engine)
+        kept = ProviderPrincipals(database, SecretBox(settings)) if settings.authz_engine == "http" else None
+        remote = await open_remote(settings, engine, kept.find if kept else plain_principal)
         delivery = make_deliverer(settings, database, engine, remote)
         watch = asyncio.create_task(keep_running("schema", SchemaWatch(engine, database).run))
         try:

@@ -1,61 +1,337 @@
-"""The commands of the operators' pages run as they stand."""
+"""The commands of the operators' pages run as they stand, each page on the trouble that it is for."""
 
+import asyncio
+import io
+import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+import shlex
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
+import grpc
+import psycopg
 import pytest
+from authzed.api.v1 import WriteRelationshipsRequest
+from psycopg.rows import dict_row
+from pydantic import SecretStr
 from support.databases import make_data_dir
-from support.processes import clean_environment
+from support.processes import free_port
+from support.spicedb_host import SpiceProcess, run_spicedb
+from support.world import make_world_blocking
 
+from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.spicedb import SpiceDB
+from remit.authz.spicedb_wire import to_wire, touch
+from remit.cli import run_command
 from remit.db.embedded import EmbeddedPostgres
+from remit.ids import new_id
+from remit.relay import relay_once
+from remit.settings import Settings
+from remit.worker import open_services
+
+Result = TypeVar("Result")
 
 PAGES = Path(__file__).parents[2] / "docs" / "operations"
+RUN = {"adopt.md", "orphans.md", "spicedb.md", "outage.md", "restore.md", "bad-schema.md", "move.md"}
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with make_data_dir() as folder:
+class Site:
+    """One installation, with a SpiceDB that it is told of where a page says so."""
+
+    def __init__(self, data_dir: Path, work_dir: Path, server: EmbeddedPostgres, spice: SpiceProcess) -> None:
+        self.data_dir, self.work_dir, self.server, self.spice = data_dir, work_dir, server, spice
+        # A page cannot know these.
+        self.own = {
+            "REMIT_DATA_DIR": str(data_dir),
+            "REMIT_SPICEDB_ENDPOINT": spice.endpoint,
+            "REMIT_SPICEDB_TOKEN": spice.token,
+            "REMIT_SPICEDB_TLS": "false",
+            "REMIT_PORT": str(free_port()),
+        }
+        self.environment = dict(self.own)
+
+    def told(self, **settings: str) -> None:
+        """What the environment has besides, from here on."""
+        self.environment = {**self.own, **settings}
+
+    def run(self, command: str, code: int = 0) -> str:
+        """What a command printed, which ended with this code."""
+        if command.startswith("export "):
+            settings = dict(word.partition("=")[::2] for word in shlex.split(command)[1:])
+            self.environment |= {name: value for name, value in settings.items() if name not in self.own}
+            return ""
+        assert command.startswith("remit "), f"{command}: not a command of ours"
+        command, _, target = command.partition(" > ")
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, chdir(self.work_dir), redirect_stdout(out), redirect_stderr(err):
+            for name in [name for name in os.environ if name.startswith("REMIT_")]:
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            ended = run_command(shlex.split(command)[1:])
+        assert ended == code, f"{command}: {ended}\n{out.getvalue()}{err.getvalue()}"
+        if target:
+            (self.work_dir / target).write_text(out.getvalue())
+        return out.getvalue()
+
+    def follow(self, page: str, codes: Mapping[str, int] | None = None) -> dict[str, str]:
+        """Run a page's commands in order; return what each printed last.
+
+        Args:
+            page: its file.
+            codes: what else than 0 commands end with the first time they come, by the command.
+        """
+        expected = dict(codes or {})
+        return {command: self.run(command, expected.pop(command, 0)) for command in commands_of(page)}
+
+    def deliver(self) -> None:
+        """What the worker of a server does in the next seconds."""
+
+        async def run() -> None:
+            settings = Settings(
+                authz_engine="spicedb",
+                spicedb_endpoint=self.spice.endpoint,
+                spicedb_token=SecretStr(self.spice.token),
+                spicedb_tls=False,
+            )
+            async with open_services(settings, self.server.dsn) as services:
+                assert services.delivery is not None
+                while await relay_once(services.database, services.agents, services.delivery, timedelta(0)):
+                    pass
+
+        asyncio.run(run())
+        assert self.query("SELECT resource_type, last_error FROM outbox") == []
+
+    def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.server.dsn, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def make_task(self, name: str, *, creator: bool = True) -> str:
+        """A row of acme's and no relationship."""
+        (row,) = self.query(
+            "INSERT INTO tasks (id, tenant_id, agent_id, status, name, creator_user_id)"
+            " SELECT %s::uuid, a.tenant_id, a.id, 'RUNNING', %s,"
+            " CASE WHEN %s THEN"
+            " (SELECT s.id FROM subjects s WHERE s.tenant_id = a.tenant_id AND s.external_id = 'alice') END"
+            " FROM agents a JOIN tenants n ON n.id = a.tenant_id WHERE n.name = 'acme' AND a.name = 'echo'"
+            " RETURNING id::text AS id",
+            new_id(),
+            name,
+            creator,
+        )
+        return str(row["id"])
+
+    def relations(self, id: str) -> list[str]:
+        rows = self.query(
+            "SELECT l.name FROM relationships r JOIN authz_relations l ON l.code = r.relation"
+            " WHERE r.resource_id = %s::uuid ORDER BY 1",
+            id,
+        )
+        return [row["name"] for row in rows]
+
+    def graph(self, id: str) -> set[str]:
+        """What SpiceDB has of a task."""
+
+        async def read(client: SpiceDB) -> list[Relationship]:
+            return (await client.read_resource(Resource("task", id)))[0]
+
+        return {f"{one.relation}@{one.subject}" for one in self._ask(read)}
+
+    def write_foreign(self, *facts: Relationship) -> None:
+        """Relationships in SpiceDB that another system wrote."""
+
+        async def write(client: SpiceDB) -> None:
+            updates = [touch(to_wire(one)) for one in facts]
+            await client._client.WriteRelationships(WriteRelationshipsRequest(updates=updates), **client._call)
+
+        self._ask(write)
+
+    def _ask(self, work: Callable[[SpiceDB], Awaitable[Result]]) -> Result:
+        async def run() -> Result:
+            client = SpiceDB(grpc.aio.insecure_channel(self.spice.endpoint), self.spice.token)
+            try:
+                return await work(client)
+            finally:
+                await client.aclose()
+
+        return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with make_data_dir() as folder, run_spicedb() as spice:
         server = EmbeddedPostgres.start_blocking(folder)
         try:
-            run(folder, "remit db upgrade")
-            yield folder
+            made = Site(folder, tmp_path_factory.mktemp("operator"), server, spice)
+            made.run("remit db upgrade")
+            yield made
         finally:
             server.stop_blocking()
 
 
-def run(data_dir: Path, command: str) -> str:
-    program, *arguments = command.split()
-    assert program == "remit", f"{command}: not a command of ours"
-    ran = subprocess.run(
-        [sys.executable, "-m", program, *arguments],
-        env=clean_environment(REMIT_DATA_DIR=str(data_dir)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
-    return ran.stdout
+@pytest.fixture
+def bare(installation: Site) -> Iterator[Site]:
+    """The installation without a tenant acme."""
+    installation.told()
+    yield installation
+    installation.query("UPDATE tenants SET name = name || '-' || left(id::text, 13) WHERE name IN ('acme', 'globex')")
+
+
+@pytest.fixture
+def site(bare: Site) -> Site:
+    """The installation with acme, its people alice and bob, and its agents echo and other."""
+    make_world_blocking(bare.server.dsn, agents=("echo", "other"))
+    return bare
 
 
 def commands_of(page: str) -> list[str]:
-    text = (PAGES / page).read_text()
-    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
-def test_a_tenant_is_adopted_and_given_back(data_dir: Path) -> None:
-    commands = commands_of("adopt.md")
-    assert len(commands) >= 10
+def test_every_page_with_commands_is_run_here() -> None:
+    assert {page.name for page in PAGES.glob("*.md") if commands_of(page.name)} == RUN
+
+
+def test_a_tenant_is_adopted_and_given_back(bare: Site) -> None:
     told = {}
-    for command in commands:
-        told[command] = run(data_dir, command)
+    for command in commands_of("adopt.md"):
+        told[command] = bare.run(command)
         if command.startswith("remit tenants add"):
             # What the tenant has when it comes: an agent that is not registered.
-            run(data_dir, "remit agents enroll echo --tenant acme")
+            bare.run("remit agents enroll echo --tenant acme")
     assert "1 of 1 repaired" in told["remit authz backfill --tenant acme"]
     assert "clean" in told["remit authz reconcile --tenant acme"]
-    assert run(data_dir, "remit authz list agent:echo --tenant acme").count("tenant") >= 2
+    assert bare.run("remit authz list agent:echo --tenant acme").count("tenant") >= 2
+
+
+def test_orphans_are_found_and_repaired(site: Site) -> None:
+    nightly, report, gone = site.make_task("nightly", creator=False), site.make_task("report"), site.make_task("gone")
+    site.run("remit authz reconcile --tenant acme --apply")
+    site.query("DELETE FROM relationships WHERE resource_id = %s::uuid", report)
+    site.query("UPDATE tasks SET status = 'DELETED' WHERE id = %s::uuid", gone)
+    site.query(
+        "UPDATE relationships SET subject_id = (SELECT a.id FROM agents a JOIN tenants n ON n.id = a.tenant_id"
+        " WHERE n.name = 'acme' AND a.name = 'other') WHERE resource_id = %s::uuid"
+        " AND relation = (SELECT code FROM authz_relations WHERE name = 'parent_agent')",
+        nightly,
+    )
+    find, repair = "remit authz reconcile --tenant acme", "remit authz reconcile --tenant acme --apply"
+    prune = f"{repair} --prune 100"
+    told = site.follow("orphans.md", {find: 1, repair: 1, prune: 1})
+    assert all(name in told[find] for name in ("unregistered", "dangling", "wrong_parent", "no_creator"))
+    assert site.relations(report) == ["owner", "parent_agent", "tenant"]
+    assert site.relations(gone) == []
+    assert "alice" in told["remit authz list task:nightly --tenant acme"]
+    assert site.relations(nightly) == ["owner", "parent_agent", "tenant"]
+    assert "clean" in site.run(find)
+
+
+def test_an_outage_is_looked_at_and_is_over(site: Site) -> None:
+    task = site.make_task("report")
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    site.run("remit authz move --to spicedb --apply")
+    commands = commands_of("outage.md")
+    back = commands.index("remit authz outbox retry --all")
+    site.told(REMIT_AUTHZ_ENGINE="spicedb", REMIT_SPICEDB_ENDPOINT="127.0.0.1:1")
+    site.run("remit authz backfill --tenant acme --type task")
+    told = {command: site.run(command, 1 if command == "remit doctor" else 0) for command in commands[:back]}
+    assert "gives no answer" in told["remit doctor"]
+    assert f"task:{task}" in told["remit authz outbox list"]
+    assert "nothing waits" in told["remit authz outbox list --dead"]
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    for command in commands[back:]:
+        site.run(command)
+        if command == "remit authz outbox retry --all":
+            site.deliver()
+    assert "owner@user:alice" in site.graph(task)
+
+
+def test_a_restored_database_and_a_restored_graph(site: Site) -> None:
+    task = site.make_task("report")
+    site.run("remit authz reconcile --apply")
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    site.run("remit authz move --to spicedb --apply")
+    told: dict[str, str] = {}
+    for command in commands_of("restore.md"):
+        told.setdefault(command, site.run(command, 1 if command.endswith("--after-restore") else 0))
+        if command.startswith("remit db dump"):
+            # What the dump does not know: a share, and a task of its own.
+            later = site.make_task("later")
+            site.run("remit authz grant task:report viewer user:bob --tenant acme")
+            site.run("remit authz reconcile --tenant acme --apply")
+            site.deliver()
+            assert "viewer@user:bob" in site.graph(task)
+            assert site.graph(later)
+        if command == "remit authz reconcile --after-restore --apply":
+            assert site.graph(task) == {
+                f"tenant@tenant:{_tenant(site)}", f"parent_agent@agent:{_agent(site)}", "owner@user:alice"
+            }  # fmt: skip
+            assert site.graph(later) == set()
+    assert "not_removed" in told["remit authz reconcile --after-restore"]
+    assert "equal" in told["remit authz move --to spicedb --apply"]
+
+
+def test_a_bad_schema_is_seen_and_taken_back(site: Site) -> None:
+    site.make_task("nightly")
+    site.run("remit authz reconcile --tenant acme --apply")
+    good = site.run("remit authz schema show")
+    bad = good.replace("permission cancel = owner + ", "permission cancel = ")
+    assert bad != good
+    (site.work_dir / "my-schema.zed").write_text(bad)
+    (site.work_dir / "my-tests.yaml").write_text(
+        "schemaFile: my-schema.zed\nrelationships: |-\n  tenant:t#member@user:alice\nassertions:\n"
+        "  assertTrue:\n    - tenant:t#create_task@user:alice\n"
+    )
+    told = site.follow("bad-schema.md")
+    assert "cancel" in told["remit authz schema apply my-schema.zed --dry-run"]
+    assert "cancel" in told["remit authz schema apply my-schema.zed"]
+    assert site.run("remit authz schema show").strip() == good.strip()
+    assert "alice" in told["remit authz why task:nightly read user:alice --tenant acme"]
+
+
+def test_a_move_to_spicedb_and_back(site: Site) -> None:
+    task = site.make_task("report")
+    site.run("remit authz reconcile --tenant acme --apply")
+    commands = commands_of("move.md")
+    back = commands.index("remit authz move --to embedded")
+    told = {}
+    for command in commands[:back]:
+        told[command] = site.run(command, 1 if command == "remit authz move --to spicedb" else 0)
+    assert "equal: both sides hold the same" in told["remit authz move --to spicedb --apply"]
+    assert "owner@user:alice" in site.graph(task)
+    site.write_foreign(
+        Relationship(Resource("task", task), "viewer", Subject("user", "bob")),
+        Relationship(Resource("task", task), "viewer", Subject("user", "nobody-here")),
+    )
+    look, take = commands[back:]
+    assert "viewer@user:bob" in site.run(look, 1)
+    told[take] = site.run(take, 1)
+    assert "no user of this name" in told[take]
+    assert "viewer" in site.relations(task)
+    assert site.run("remit authz check task:report read user:bob --tenant acme").strip() == "allowed"
+
+
+def test_a_spicedb_beside_it(site: Site) -> None:
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    site.run("remit authz move --to spicedb --apply")
+    commands = [one for one in commands_of("spicedb.md") if not one.startswith(("pip ", "remit serve"))]
+    for command in commands:
+        site.run(command)
+    assert site.environment["REMIT_AUTHZ_ENGINE"] == "spicedb"
+
+
+def _tenant(site: Site) -> str:
+    return str(site.query("SELECT id::text AS id FROM tenants WHERE name = 'acme'")[0]["id"])
+
+
+def _agent(site: Site) -> str:
+    rows = site.query(
+        "SELECT a.id::text AS id FROM agents a JOIN tenants n ON n.id = a.tenant_id"
+        " WHERE n.name = 'acme' AND a.name = 'echo'"
+    )
+    return str(rows[0]["id"])

@@ -34,6 +34,8 @@ class MemoryRemote:
     schema: Schema
     name: str = "memory"
     bulk_checks: bool = True
+    bulk_writes: bool = False
+    knows_agents: bool = True
     live: bool = True
     trouble: RemoteError | None = None
     hold: asyncio.Event | None = None
@@ -94,13 +96,25 @@ class MemoryRemote:
     async def deliver(self, delivery: Delivery) -> str | None:
         raise NotImplementedError
 
+    async def deliver_all(self, deliveries: Sequence[Delivery]) -> str | None:
+        raise NotImplementedError
+
     async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
         raise NotImplementedError
 
     async def read(
-        self, resource_type: str, *, cursor: str | None = None, limit: int = 1000
+        self, resource_type: str, *, tenant_id: str | None = None, cursor: str | None = None, limit: int = 1000
     ) -> tuple[list[Relationship], str | None]:
         raise NotImplementedError
+
+    def takes(self, relationship: Relationship) -> bool:  # noqa: ARG002 - the port's
+        return True
+
+    async def find_schema_change(self, schema: Schema) -> str | None:  # noqa: ARG002 - the port's
+        return None
+
+    async def write_schema(self, schema: Schema) -> bool:  # noqa: ARG002 - the port's
+        return False
 
     async def probe(self, questions: Sequence[tuple[str, str]]) -> None:
         raise NotImplementedError

@@ -92,7 +92,7 @@ class Decider:
         if by == "roles":
             assert roles is not None
             return Part(roles, elsewhere=False)
-        if self.elsewhere is None:
+        if self.elsewhere is None or not self.elsewhere.answers(principal):
             relationships = self.engine.check_sql(params, subject, permission, resource_type, id_sql)
             return Part(f"({roles} AND {relationships})" if roles else relationships, elsewhere=False)
         known = overlay_sql(params, self.engine, subject, principal.tenant_id, permission, resource_type, id_sql)
@@ -229,7 +229,9 @@ class Decider:
 
     def asks_elsewhere(self, principal: Principal, resource_type: str) -> bool:
         """Whether an engine elsewhere has a say about a type in the principal's tenant."""
-        return self.elsewhere is not None and self.by(principal, resource_type) != "roles"
+        if self.elsewhere is None or not self.elsewhere.answers(principal):
+            return False
+        return self.by(principal, resource_type) != "roles"
 
 
 def too_costly() -> TooCostly:

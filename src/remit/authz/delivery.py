@@ -104,16 +104,16 @@ class Deliverer:
         counters: DeliveryCounters,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._database = database
-        self._engine = engine
+        self.database = database
+        self.engine = engine
         self.remote = remote
         self.names = names
-        self._counters = counters
+        self.counters = counters
         self._sleep = sleep
 
     async def aclose(self) -> None:
         """Give back what it and the engine elsewhere hold."""
-        self._counters.close()
+        self.counters.close()
         await self.remote.aclose()
 
     async def deliver(self, resource: Resource, by: By = "request", actor: Subject | None = None) -> Result:
@@ -127,7 +127,7 @@ class Deliverer:
         Returns:
             PENDING also when another one delivers at this moment, or when this failed and the worker goes on.
         """
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             lease = await take_lease(connection, resource, PATIENCE[by].lease)
         if lease is None:
             return Result(Outcome.PENDING)
@@ -135,20 +135,20 @@ class Deliverer:
 
     async def _deliver_leased(self, lease: Lease, by: By, actor: Subject | None) -> Result:
         while True:
-            async with self._database.connection() as connection:
-                difference = await read_difference(connection, self._engine, lease.resource)
+            async with self.database.connection() as connection:
+                difference = await read_difference(connection, self.engine, lease.resource)
                 delivery = await self._prepare(connection, lease, difference, actor)
             op: Op = "deregister" if difference.gone else "register"
             token = None
             if not difference.is_empty:
-                self._counters.count(lease.resource.type, "attempt", op, by)
+                self.counters.count(lease.resource.type, "attempt", op, by)
                 try:
                     token = await self._send(delivery, op, by)
                 except (RemoteError, PreconditionFailed) as error:
                     return await self._fail(lease, difference, error, op, by)
-                self._counters.count(lease.resource.type, "success", op, by)
-            async with self._database.transaction() as connection:
-                seconds = await settle(connection, self._engine, lease, difference, token)
+                self.counters.count(lease.resource.type, "success", op, by)
+            async with self.database.transaction() as connection:
+                seconds = await settle(connection, self.engine, lease, difference, token)
             if seconds is None:
                 return Result(Outcome.PENDING)
             LAG.labels(lease.resource.type).observe(max(0.0, seconds))
@@ -160,7 +160,7 @@ class Deliverer:
             lease = renewed
 
     async def _renew(self, lease: Lease, by: By) -> Lease | None:
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return await take_lease(connection, lease.resource, PATIENCE[by].lease)
 
     async def _prepare(
@@ -189,7 +189,7 @@ class Deliverer:
                 late = clock() + wait + SHORTEST_ATTEMPT_SECONDS > deadline
                 if not error.transient or repeat == patience.repeats or late:
                     raise
-                self._counters.count(delivery.resource.type, "retry", op, by)
+                self.counters.count(delivery.resource.type, "retry", op, by)
                 await self._sleep(wait)
         raise AssertionError("the last repeat returns or raises")
 
@@ -219,10 +219,10 @@ class Deliverer:
             ) from error
         if version == delivery.version:
             return None
-        async with self._database.connection() as connection:
-            wanted = await self.names.translate(connection, await self._engine.read(connection, delivery.resource))
+        async with self.database.connection() as connection:
+            wanted = await self.names.translate(connection, await self.engine.read(connection, delivery.resource))
             ever = await self.names.translate(
-                connection, await read_history(connection, self._engine, delivery.resource)
+                connection, await read_history(connection, self.engine, delivery.resource)
             )
         own = {_key(one) for one in (*ever, *delivery.delete)}
         kept = {_key(one) for one in wanted}
@@ -241,11 +241,11 @@ class Deliverer:
     ) -> Result:
         transient = not isinstance(error, RemoteError) or error.transient
         name = error.exception_class if isinstance(error, RemoteError) else type(error).__name__
-        self._counters.count(lease.resource.type, "failure", op, by, name)
+        self.counters.count(lease.resource.type, "failure", op, by, name)
         log.warning(
             "an engine elsewhere was not told", type=lease.resource.type, op=op, by=by, error=name, cause=repr(error)
         )
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             if not transient:
                 await give_up(connection, lease, difference.entries, name)
                 return Result(Outcome.REFUSED)

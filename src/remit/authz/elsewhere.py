@@ -7,9 +7,9 @@ import structlog
 
 from remit.authz.errors import AuthzError
 from remit.authz.model import Resource, Subject
-from remit.authz.remote import Question, Remote, ResourcePage
+from remit.authz.remote import Question, Remote, RemoteError, ResourcePage
 from remit.authz.subject_names import SubjectNames
-from remit.errors import AuthorizationUnavailable
+from remit.errors import AuthorizationUnavailable, RemitError, Unauthenticated
 from remit.identity.principal import Principal
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,10 @@ class Elsewhere:
         self._names = names
         self._seconds = seconds
 
+    def answers(self, principal: Principal) -> bool:
+        """Whether it is asked about a principal."""
+        return self.remote.knows_agents or principal.kind != "agent"
+
     async def check(
         self, principal: Principal, questions: Sequence[tuple[str, Resource]], at_least: str | None
     ) -> list[bool]:
@@ -41,6 +45,7 @@ class Elsewhere:
 
         Raises:
             AuthorizationUnavailable: there is no answer.
+            Unauthenticated: an auth provider does not accept the principal any more.
         """
         subject = self._name(principal)
         asked = [Question(subject, permission, resource) for permission, resource in questions]
@@ -59,7 +64,7 @@ class Elsewhere:
         """A page of the resources on which the principal holds a permission, as fresh as can be.
 
         Raises:
-            AuthorizationUnavailable: there is no answer.
+            AuthorizationUnavailable, Unauthenticated: as `check`.
         """
         try:
             async with asyncio.timeout(self._seconds):
@@ -73,6 +78,8 @@ class Elsewhere:
         return self._names.name(Subject(principal.kind, principal.id), principal.name)
 
 
-def _no_answer(error: Exception) -> AuthorizationUnavailable:
+def _no_answer(error: Exception) -> RemitError:
+    if isinstance(error, RemoteError) and error.exception_class == "Unauthenticated":
+        return Unauthenticated("The auth provider does not accept your credential any more.")
     log.warning("the authorization engine gave no answer", cause=repr(error))
     return AuthorizationUnavailable("Authorization cannot be decided at the moment; nothing was done. Try again.")

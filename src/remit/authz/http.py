@@ -20,6 +20,7 @@ import orjson
 from remit.authz.errors import PermissionUnknown
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Delivery, NotOffered, Question, RemoteError, ResourcePage
+from remit.authz.schema import Schema
 from remit.budget import spend
 from remit.ids import NIL_ID
 from remit.settings import Settings
@@ -89,6 +90,9 @@ class HttpRemote:
 
     name = "http"
     bulk_checks = False
+    bulk_writes = False
+    # An agent shows its own key, of which a provider knows nothing.
+    knows_agents = False
 
     def __init__(
         self,
@@ -226,6 +230,14 @@ class HttpRemote:
         if not all(is_expressible(fact) for fact in (*delivery.touch, *delivery.delete)):
             raise _no_answer("its contract has no role but the owner's", "NotExpressible", transient=False)
 
+    async def deliver_all(self, deliveries: Sequence[Delivery]) -> str | None:
+        """Refused: the contract tells of one resource at a time.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered(f"an auth provider is told of one resource at a time, not of {len(deliveries)}")
+
     async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
         """Refused: the contract has no way to read.
 
@@ -238,6 +250,7 @@ class HttpRemote:
         self,
         resource_type: str,  # noqa: ARG002 - the port's arguments
         *,
+        tenant_id: str | None = None,  # noqa: ARG002 - as above
         cursor: str | None = None,  # noqa: ARG002 - as above
         limit: int = 1000,  # noqa: ARG002 - as above
     ) -> tuple[list[Relationship], str | None]:
@@ -248,15 +261,32 @@ class HttpRemote:
         """
         raise NotOffered("an auth provider does not list its relationships, so they cannot be compared with the rows")
 
+    def takes(self, relationship: Relationship) -> bool:
+        """Whether the contract has words for a relationship."""
+        return relationship.resource.type not in TYPES or is_expressible(relationship)
+
+    async def find_schema_change(self, schema: Schema) -> str | None:  # noqa: ARG002 - the port's arguments
+        """A provider has its own rules: nothing of them is to be changed."""
+        return None
+
+    async def write_schema(self, schema: Schema) -> bool:  # noqa: ARG002 - the port's arguments
+        """A provider has its own rules, which it is not told."""
+        return False
+
     async def probe(self, questions: Sequence[tuple[str, str]]) -> None:
         """Ask each about a resource that nobody has, as Remit itself: a yes, a no or a 401 shows that it is understood.
 
+        What the contract has no words for is never asked of a provider, nor is it here.
+
         Raises:
-            NotOffered, PermissionUnknown: the contract, or this provider, does not know one.
+            PermissionUnknown: this provider does not know one.
             RemoteError: no answer.
         """
         for resource_type, permission in questions:
-            type, selector, operation = to_contract(permission, Resource(resource_type, NIL_ID))
+            try:
+                type, selector, operation = to_contract(permission, Resource(resource_type, NIL_ID))
+            except NotOffered:
+                continue
             question = {"resource": {"type": type, "selector": selector}, "operation": operation}
             async with self._within():
                 try:

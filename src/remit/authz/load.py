@@ -5,7 +5,7 @@ import structlog
 from remit.authz.delivery import Deliverer
 from remit.authz.delivery_counters import DeliveryCounters
 from remit.authz.engine import Connection
-from remit.authz.http import HttpRemote
+from remit.authz.http import HttpRemote, PrincipalSource, plain_principal
 from remit.authz.modes import ModePolicy
 from remit.authz.postgres import PostgresEngine
 from remit.authz.remote import Remote, RemoteError
@@ -35,29 +35,46 @@ async def load_engine(connection: Connection, settings: Settings) -> PostgresEng
     )
 
 
-async def open_remote(settings: Settings, engine: PostgresEngine) -> Remote | None:
-    """The engine elsewhere that the settings name, None for `embedded`.
+def connect_remote(settings: Settings, principal_of: PrincipalSource = plain_principal) -> Remote | None:
+    """The engine elsewhere that the settings name, None for `embedded`. Nothing is sent yet.
 
-    SpiceDB is given the schema. One that does not answer now is no reason not to start: whatever is asked of it is
-    refused until it does, and what it is to be told waits in the outbox.
+    Args:
+        settings: name it.
+        principal_of: makes the principals that an auth provider is asked about.
 
     Raises:
         RuntimeError: a setting or the extra that it needs is missing.
-        SchemaError: SpiceDB refuses the schema.
+        NotOffered: the address of an auth provider is missing.
     """
     if settings.authz_engine == "embedded":
         return None
     if settings.authz_engine == "http":
-        return HttpRemote.open(settings)
+        return HttpRemote.open(settings, principal_of)
     try:
         from remit.authz.spicedb import SpiceDB
     except ImportError as error:
         raise RuntimeError('REMIT_AUTHZ_ENGINE=spicedb needs the extra: pip install "remit[spicedb]"') from error
-    remote = SpiceDB.open(settings)
-    try:
-        await remote.write_schema(engine.schema)
-    except RemoteError as error:
-        log.warning("SpiceDB does not answer; its schema is not written", cause=repr(error))
+    return SpiceDB.open(settings)
+
+
+async def open_remote(
+    settings: Settings, engine: PostgresEngine, principal_of: PrincipalSource = plain_principal
+) -> Remote | None:
+    """The engine elsewhere that the settings name, with its schema written; None for `embedded`.
+
+    One that does not answer now is no reason not to start: whatever is asked of it is refused until it does, and what
+    it is to be told waits in the outbox.
+
+    Raises:
+        RuntimeError, NotOffered: as `connect_remote`.
+        SchemaError: SpiceDB refuses the schema.
+    """
+    remote = connect_remote(settings, principal_of)
+    if remote is not None:
+        try:
+            await remote.write_schema(engine.schema)
+        except RemoteError as error:
+            log.warning("the engine elsewhere does not answer; its schema is not written", cause=repr(error))
     return remote
 
 

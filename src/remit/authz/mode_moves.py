@@ -173,7 +173,10 @@ async def find_gates(
             f"{clean} of the last {CLEAN_RECONCILIATIONS} reconciliations were clean: `remit authz reconcile {of_type}`"
         )
     if mode == "enforce" and (holes := await connection.fetchval(_WOULD_ALLOW, tenant_id, resource_type)):
-        gates.append(f"{holes} answers would allow what roles deny: `remit authz shadow report {of_type}`")
+        gates.append(
+            f"{holes} answers would allow what roles deny: `remit authz shadow report {of_type}`, and once what caused "
+            f"them is removed `remit authz shadow reset {of_type}`"
+        )
     return gates
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from remit.authz.compile import Codes
 from remit.authz.engine import Connection
+from remit.authz.ids import encode_id
 from remit.authz.model import Resource
 from remit.db.params import Params
 
@@ -89,13 +90,16 @@ class Pending:
 
 
 _LIST = """
-SELECT n.name, o.resource_type, o.resource_id::text, count(*) AS entries, max(o.revocation) > 0 AS revocation,
+SELECT n.name, o.resource_type, coalesce(min(i.text), o.resource_id::text) AS resource_id,
+       count(*) AS entries, max(o.revocation) > 0 AS revocation,
        max(coalesce(p.attempts, 0)) AS attempts, min(o.created_at) AS since, max(o.dead_at) AS dead_at,
        coalesce(max(o.last_error), max(p.last_error)) AS last_error
   FROM outbox o
   LEFT JOIN projections p USING (resource_type, resource_id)
   LEFT JOIN tenants n ON n.id = o.tenant_id
- GROUP BY 1, 2, 3 ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $1
+  LEFT JOIN authz_types t ON t.name = o.resource_type
+  LEFT JOIN authz_ids i ON i.type = t.code AND i.id = o.resource_id
+ GROUP BY n.name, o.resource_type, o.resource_id ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $1
 """
 
 
@@ -119,7 +123,7 @@ async def list_pending(connection: Connection, limit: int = 1000) -> list[Pendin
 
 async def revive(connection: Connection, resource: Resource | None) -> int:
     """Have given up or waiting entries tried again at once, of one resource or of all; return how many entries."""
-    type, id = (resource.type, resource.id) if resource else (None, None)
+    type, id = (resource.type, str(encode_id(resource.type, resource.id))) if resource else (None, None)
     await connection.execute(
         "UPDATE projections SET retry_at = now(), attempts = 0"
         " WHERE $1::text IS NULL OR (resource_type = $1 AND resource_id = $2::uuid)",
@@ -140,7 +144,7 @@ async def discard(connection: Connection, resource: Resource) -> int:
     status = await connection.execute(
         "DELETE FROM outbox WHERE dead_at IS NOT NULL AND resource_type = $1 AND resource_id = $2::uuid",
         resource.type,
-        resource.id,
+        str(encode_id(resource.type, resource.id)),
     )
     return int(status.split()[-1])
 

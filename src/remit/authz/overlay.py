@@ -5,7 +5,9 @@ Remit's own relationships are written in the row's transaction and delivered aft
 - a pending grant serves whom it names at once: what the local relationships allow is allowed;
 - a pending revocation holds for all at once: what the local relationships do not allow is denied, whatever the engine
   still says. A set that was revoked may have members that only the engine knows; they are denied with the rest;
-- a resource whose revocation has been pending for too long is closed to everybody.
+- a resource whose revocation has been pending for too long is closed to everybody;
+- a grant that was given up, as the engine refused it, serves nobody: the engine is asked. A revocation that was given
+  up holds all the same.
 
 All of it is part of the statement that finds the row, and the local relationships are looked at only where something
 is pending: the overlay costs no round trip.
@@ -50,14 +52,15 @@ def overlay_sql(
     """
     local = engine.check_sql(params, subject, permission, resource_type, id_sql)
     pending = " UNION ALL ".join(
-        f"SELECT o.revocation, o.created_at, {own} AS own FROM outbox o WHERE {condition}"
+        f"SELECT o.revocation, o.created_at, o.dead_at, {own} AS own FROM outbox o WHERE {condition}"
         for own, condition in _concerning(params, tenant_id, resource_type, id_sql)
     )
     overdue = f"o.created_at < now() - interval '{CLOSED_AFTER_SECONDS} seconds'"
     return (
         "(SELECT CASE WHEN p.something IS NULL THEN 'ask' WHEN p.closed THEN 'no'"
-        f" WHEN {local} THEN 'yes' WHEN p.revoked THEN 'no' ELSE 'ask' END"
-        " FROM (SELECT bool_or(TRUE) AS something, bool_or(o.revocation > 0) AS revoked,"
+        f" WHEN {local} THEN CASE WHEN p.waits THEN 'yes' ELSE 'ask' END WHEN p.revoked THEN 'no' ELSE 'ask' END"
+        " FROM (SELECT bool_or(TRUE) AS something, bool_or(o.dead_at IS NULL) AS waits,"
+        " bool_or(o.revocation > 0) AS revoked,"
         f" bool_or(o.own AND o.revocation > 0 AND {overdue}) AS closed"
         f" FROM ({pending}) o OFFSET 0) p)"
     )
@@ -86,9 +89,12 @@ def latest(tokens: Iterable[str | None]) -> str | None:
     """
     spans = {}
     for token in tokens:
-        if token is not None and (match := _TOKEN.fullmatch(token)):
-            began, ended, own = match.groups()
-            spans[own] = int(began), int(ended)
+        if token is None:
+            continue
+        if (match := _TOKEN.fullmatch(token)) is None:
+            return None
+        began, ended, own = match.groups()
+        spans[own] = int(began), int(ended)
     if not spans:
         return None
     last = max(spans, key=lambda own: spans[own][0])

@@ -1,5 +1,6 @@
 """What an engine elsewhere holds of a resource, who delivers to it now, and what is still to be delivered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from remit.authz.postgres import PostgresEngine
 # SpiceDB takes 1,000 updates in one write; some are left for the version.
 MOST_UPDATES = 900
 
-_KEY = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation"
+KEY = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation"
 
 # Versions grow by chance amounts: after a restore of this database the same number is not given twice.
 _LEASE = """
@@ -28,14 +29,14 @@ RETURNING fence, delivered_version, now() AS began
 # Both sets in one snapshot with the entries that it has seen: an entry that commits later keeps its place.
 _DIFFERENCE = f"""
 WITH local AS (
-  SELECT {_KEY}, expires_at FROM relationships WHERE resource_type = $3 AND resource_id = $4
+  SELECT {KEY}, expires_at FROM relationships WHERE resource_type = $3 AND resource_id = $4
      AND (expires_at IS NULL OR expires_at > now())
 ), held AS (
-  SELECT {_KEY}, expires_at FROM projected_relationships WHERE resource_type = $3 AND resource_id = $4
+  SELECT {KEY}, expires_at FROM projected_relationships WHERE resource_type = $3 AND resource_id = $4
 ), taken AS (
-  SELECT {_KEY}, h.expires_at, TRUE AS removed FROM held h LEFT JOIN local l USING ({_KEY}) WHERE l.relation IS NULL
+  SELECT {KEY}, h.expires_at, TRUE AS removed FROM held h LEFT JOIN local l USING ({KEY}) WHERE l.relation IS NULL
 ), given AS (
-  SELECT {_KEY}, l.expires_at, FALSE AS removed FROM local l LEFT JOIN held h USING ({_KEY})
+  SELECT {KEY}, l.expires_at, FALSE AS removed FROM local l LEFT JOIN held h USING ({KEY})
    WHERE h.relation IS NULL OR h.expires_at IS DISTINCT FROM l.expires_at
 )
 SELECT d.*, NULL::bigint AS entry, NULL::boolean AS forward
@@ -159,20 +160,20 @@ async def settle(
         if gone and relationships:
             await connection.execute(
                 "DELETE FROM projected_relationships r USING unnest($1::smallint[], $2::uuid[], $3::smallint[],"
-                f" $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[]) i({_KEY}, expires_at)"
+                f" $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[]) i({KEY}, expires_at)"
                 " WHERE (r.resource_type, r.resource_id, r.relation, r.subject_type, r.subject_id, r.subject_relation)"
                 " = (i.resource_type, i.resource_id, i.relation, i.subject_type, i.subject_id, i.subject_relation)",
                 *columns,
             )
         elif relationships:
             await connection.execute(
-                f"INSERT INTO projected_relationships ({_KEY}, expires_at) SELECT * FROM unnest($1::smallint[],"
+                f"INSERT INTO projected_relationships ({KEY}, expires_at) SELECT * FROM unnest($1::smallint[],"
                 " $2::uuid[], $3::smallint[], $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[])"
-                f" ON CONFLICT ({_KEY}) DO UPDATE SET expires_at = EXCLUDED.expires_at",
+                f" ON CONFLICT ({KEY}) DO UPDATE SET expires_at = EXCLUDED.expires_at",
                 *columns,
             )
     if token is not None:
-        await _keep_token(connection, lease, stored, token)
+        await keep_token(connection, resource.type, [stored], lease.began, token)
     if not difference.whole:
         return 0.0
     seconds: float = await connection.fetchval(
@@ -185,25 +186,54 @@ async def settle(
 
 _ROW_TABLES = {"task": "tasks", "agent": "agents", "api_key": "agent_api_keys"}
 _SHARED_BY_TENANT = {
-    "tenant": "SELECT $1::uuid",
-    "agent": "SELECT tenant_id FROM agents WHERE id = $1",
-    "group": "SELECT tenant_id FROM groups WHERE id = $1",
+    "tenant": "SELECT unnest($1::uuid[])",
+    "agent": "SELECT tenant_id FROM agents WHERE id = ANY ($1::uuid[])",
+    "group": "SELECT tenant_id FROM groups WHERE id = ANY ($1::uuid[])",
 }
 
 
-async def _keep_token(connection: Connection, lease: Lease, stored: str, token: str) -> None:
-    # The span of the delivery is kept with the token, so that of two tokens the later one can be told.
-    text = (
-        "'r1.' || (extract(epoch FROM $2::timestamptz) * 1000000)::bigint || '.' ||"
-        " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '.' || $3::text"
-    )
-    values: list[Any] = [stored, lease.began, token]
-    table = _ROW_TABLES.get(lease.resource.type)
+# A token is kept with the time its delivery took, `r1.<began>.<ended>.<the engine's own>`, so that of two tokens the
+# later one can be told. Where it cannot, as the deliveries overlapped, `r0` says so and the engine answers as fresh as
+# it can.
+_SPAN = """
+WITH span AS (
+  SELECT (extract(epoch FROM $2::timestamptz) * 1000000)::bigint AS began,
+         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS ended
+)
+"""
+_OF_ROW = f"""{_SPAN}
+UPDATE {{table}} SET authz_zedtoken = 'r1.' || span.began || '.' || span.ended || '.' || $3::text
+  FROM span WHERE id = ANY ($1::uuid[])
+"""
+_OF_TENANT = f"""{_SPAN}
+UPDATE tenants t SET authz_zedtoken = CASE
+    WHEN t.authz_zedtoken IS NULL OR split_part(t.authz_zedtoken, '.', 3)::bigint < span.began
+      THEN 'r1.' || span.began || '.' || span.ended || '.' || $3::text
+    ELSE 'r0.' || least(split_part(t.authz_zedtoken, '.', 2)::bigint, span.began)
+         || '.' || greatest(split_part(t.authz_zedtoken, '.', 3)::bigint, span.ended) END
+  FROM span WHERE t.id IN ({{tenants}})
+"""
+
+
+async def keep_token(
+    connection: Connection, resource_type: str, ids: Sequence[str], began: datetime, token: str
+) -> None:
+    """Keep the token of a delivery on the rows of its resources, and on their tenants for what these share.
+
+    Args:
+        connection: in a transaction.
+        resource_type: the type of all.
+        ids: their stored ids.
+        began: when the delivery did, by the database's clock.
+        token: the engine's.
+    """
+    values: list[Any] = [list(ids), began, token]
+    table = _ROW_TABLES.get(resource_type)
     if table is not None:
-        await connection.execute(f"UPDATE {table} SET authz_zedtoken = {text} WHERE id = $1", *values)
-    tenant = _SHARED_BY_TENANT.get(lease.resource.type)
-    if tenant is not None:
-        await connection.execute(f"UPDATE tenants SET authz_zedtoken = {text} WHERE id = ({tenant})", *values)
+        await connection.execute(_OF_ROW.format(table=table), *values)
+    tenants = _SHARED_BY_TENANT.get(resource_type)
+    if tenants is not None:
+        await connection.execute(_OF_TENANT.format(tenants=tenants), *values)
 
 
 async def put_off(connection: Connection, lease: Lease, error: str, retry_in: timedelta) -> None:
@@ -232,37 +262,9 @@ async def give_up(connection: Connection, lease: Lease, entries: tuple[int, ...]
 async def read_history(connection: Connection, engine: PostgresEngine, resource: Resource) -> list[Relationship]:
     """Relationships of a resource that held once and were removed: what a write of unknown outcome may have left."""
     rows = await connection.fetch(
-        f"SELECT DISTINCT {_KEY}, NULL::timestamptz FROM relationship_history"
+        f"SELECT DISTINCT {KEY}, NULL::timestamptz FROM relationship_history"
         " WHERE resource_type = $1 AND resource_id = $2",
         engine.codes.types[resource.type],
         str(encode_id(resource.type, resource.id)),
     )
     return await engine.decode_rows(connection, [tuple(row) for row in rows])
-
-
-async def replace_delivered(
-    connection: Connection, engine: PostgresEngine, lease: Lease, delivered: list[Relationship]
-) -> bool:
-    """Record that a projection is just this, in the caller's transaction; False if another one holds the lease."""
-    resource, stored = lease.resource, str(encode_id(lease.resource.type, lease.resource.id))
-    status = await connection.execute(
-        "UPDATE projections SET delivered_version = fence, leased_until = NULL, retry_at = NULL, attempts = 0,"
-        " last_error = NULL WHERE resource_type = $1 AND resource_id = $2 AND fence = $3",
-        resource.type,
-        stored,
-        lease.fence,
-    )
-    if status != "UPDATE 1":
-        return False
-    await connection.execute(
-        "DELETE FROM projected_relationships WHERE resource_type = $1 AND resource_id = $2",
-        engine.codes.types[resource.type],
-        stored,
-    )
-    if delivered:
-        await connection.execute(
-            f"INSERT INTO projected_relationships ({_KEY}, expires_at) SELECT * FROM unnest($1::smallint[],"
-            " $2::uuid[], $3::smallint[], $4::smallint[], $5::uuid[], $6::smallint[], $7::timestamptz[])",
-            *engine.encode_columns(delivered),
-        )
-    return True

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from remit.authz.errors import AuthzError
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.schema import Schema
 
 
 class RemoteError(AuthzError):
@@ -87,10 +88,17 @@ class Remote(Protocol):
     Attributes:
         name: of the kind of engine, as in `REMIT_AUTHZ_ENGINE`.
         bulk_checks: many questions are one call; where each is a call of its own, lists begin with a lookup.
+        bulk_writes: `deliver_all` writes many resources at once.
+        knows_agents: agents are principals there as well; where not, what they may is decided locally.
     """
 
     name: str
     bulk_checks: bool
+    bulk_writes: bool
+    knows_agents: bool
+
+    def takes(self, relationship: Relationship) -> bool:
+        """Whether the engine can be told of a relationship."""
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
         """The answers, in the order asked, in one round trip where the engine has one.
@@ -126,6 +134,13 @@ class Remote(Protocol):
             PreconditionFailed: the projection has another version than `delivered`.
         """
 
+    async def deliver_all(self, deliveries: Sequence[Delivery]) -> str | None:
+        """`deliver` for several resources in one atomic step: all of them, or none.
+
+        Raises:
+            NotOffered: the engine has no such step.
+        """
+
     async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
         """The relationships written on a resource, and the version that its projection has, None if it has none.
 
@@ -134,12 +149,36 @@ class Remote(Protocol):
         """
 
     async def read(
-        self, resource_type: str, *, cursor: str | None = None, limit: int = 1000
+        self, resource_type: str, *, tenant_id: str | None = None, cursor: str | None = None, limit: int = 1000
     ) -> tuple[list[Relationship], str | None]:
         """Every relationship written on resources of a type, page by page, with the cursor of the next page.
 
+        Those of one resource come together, and resources in the order of their ids.
+
+        Args:
+            resource_type: the type.
+            tenant_id: only what ties resources to this tenant.
+            cursor: where the page before ended.
+            limit: most relationships of a page.
+
         Raises:
             NotOffered: the engine cannot be read.
+        """
+
+    async def find_schema_change(self, schema: Schema) -> str | None:
+        """The schema that the engine should have, as text; None if it holds this one already, or has none at all.
+
+        Raises:
+            SchemaError: its own schema is not understood.
+            RemoteError: no answer.
+        """
+
+    async def write_schema(self, schema: Schema) -> bool:
+        """Bring the engine's schema to hold this one, where it has a schema; return whether that changed it.
+
+        Raises:
+            SchemaError: it refuses the schema.
+            RemoteError: no answer.
         """
 
     async def probe(self, questions: Sequence[tuple[str, str]]) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import asyncpg
 import structlog
 
 from remit.authz.errors import AuthzError, translate_database_errors
+from remit.authz.explain import explain
 from remit.authz.model import Resource, Subject
 from remit.authz.overlay import overlay_sql
 from remit.authz.roles import Roles
@@ -27,7 +28,7 @@ from remit.telemetry.metrics import SHADOW_COMPARISONS, SHADOW_DROPPED
 
 if TYPE_CHECKING:
     from remit.authz.elsewhere import Elsewhere
-    from remit.authz.engine import Engine
+    from remit.authz.postgres import PostgresEngine
     from remit.db.pool import Connection, Database
     from remit.identity.principal import Principal
 
@@ -38,6 +39,7 @@ Class = Literal["agree", "not_backfilled", "drift", "model_difference", "stale",
 
 MOST_WAITING: Final = 1000
 MOST_SAMPLES: Final = 20
+MOST_EXPLAINED: Final = 5
 BATCH: Final = 100
 
 EXPLANATIONS: Final[dict[Class, str]] = {
@@ -61,11 +63,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What came of a comparison."""
+    """What came of a comparison; of some differences with the relationships that decide."""
 
     asked: Asked
     outcome: Outcome
     kind: Class
+    facts: str = ""
 
 
 class Shadow:
@@ -77,7 +80,7 @@ class Shadow:
         elsewhere: the engine that would decide, None where the local relationships would.
     """
 
-    def __init__(self, database: Database, engine: Engine, elsewhere: Elsewhere | None) -> None:
+    def __init__(self, database: Database, engine: PostgresEngine, elsewhere: Elsewhere | None) -> None:
         self._database = database
         self._engine = engine
         self._elsewhere = elsewhere
@@ -99,8 +102,25 @@ class Shadow:
             found = [await self.compare(asked) for asked in batch]
             for one in found:
                 SHADOW_COMPARISONS.labels(one.asked.resource.type, one.asked.permission, one.outcome, one.kind).inc()
+            found = await self._explain_some(found)
             async with self._database.transaction() as connection:
                 await store(connection, found)
+
+    async def _explain_some(self, found: list[Compared]) -> list[Compared]:
+        differ = [one for one in found if one.kind != "agree"][:MOST_EXPLAINED]
+        return [replace(one, facts=await self._explain(one.asked)) if one in differ else one for one in found]
+
+    async def _explain(self, asked: Asked) -> str:
+        """The relationships that allow it, or one that would."""
+        subject = Subject(asked.principal.kind, asked.principal.id)
+        try:
+            async with self._database.connection() as connection:
+                why = await explain(self._engine, connection, subject, asked.permission, asked.resource)
+        except (AuthzError, asyncpg.PostgresError) as error:
+            return f"It could not be explained: {error}"
+        if why.allowed:
+            return "Allowed by " + ", ".join(str(fact) for fact in why.path)
+        return "It takes " + (" or ".join(str(fact) for fact in why.missing[:3]) or "more than one relationship")
 
     async def compare(self, asked: Asked) -> Compared:
         """Ask the relationships what roles have answered."""
@@ -128,7 +148,7 @@ class Shadow:
                 row = await connection.fetchrow(statement, *params.values)
         assert row is not None, "a SELECT without FROM has one row"
         answer: bool = row["local"]
-        if self._elsewhere is not None:
+        if self._elsewhere is not None and self._elsewhere.answers(principal):
             (said,) = await self._elsewhere.check(principal, [(asked.permission, resource)], None)
             answer = row["known"] == "yes" or (said and row["known"] == "ask")
         if answer == asked.roles:
@@ -182,6 +202,19 @@ async def store(connection: Connection, found: list[Compared]) -> None:
                 one.kind,
                 asked.principal.kind,
                 asked.principal.id,
-                EXPLANATIONS[one.kind],
+                f"{EXPLANATIONS[one.kind]} {one.facts}".strip(),
                 MOST_SAMPLES,
             )
+
+
+async def forget(connection: Connection, tenant_id: str, resource_type: str | None) -> int:
+    """Remove counts and samples of a tenant, in the caller's transaction; return how many comparisons they were."""
+    where = "tenant_id = $1 AND ($2::text IS NULL OR resource_type = $2)"
+    await connection.execute(f"DELETE FROM authz_shadow_samples WHERE {where}", tenant_id, resource_type)
+    forgotten: int = await connection.fetchval(
+        f"WITH gone AS (DELETE FROM authz_shadow_counts WHERE {where} RETURNING count)"
+        " SELECT coalesce(sum(count), 0)::bigint FROM gone",
+        tenant_id,
+        resource_type,
+    )
+    return forgotten

@@ -3,16 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from pydantic import BaseModel, Field, StringConstraints
 
 from remit.audit import write_audit
+from remit.authz.delivery import Outcome
 from remit.authz.errors import RelationshipError
 from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
 from remit.authz.model import Relationship, Resource, Subject
 from remit.db.pool import Connection
-from remit.errors import Conflict, Invalid
+from remit.errors import Conflict, Forbidden, Invalid
 from remit.validation import Moment
 
 Role = Literal["viewer", "editor", "owner"]
@@ -108,9 +109,11 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
     """Give a role.
 
     Raises:
-        NotFound, Forbidden: as `list_access`.
+        NotFound: as `list_access`.
+        Forbidden: as there, or the engine that decides refuses the share.
         Invalid: no such subject in the tenant, or the schema has no such role for it.
-        Conflict: it would take the role from the last owner, or relationships are not kept in this mode.
+        Conflict: it would take the role from the last owner, relationships are not kept in this mode, or the engine
+            that decides cannot be told of such a role.
     """
     resource = Resource(kind.type, id)
     async with _locked_to_share(caller, kind, id) as connection:
@@ -118,6 +121,8 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
         subject = await find_subject(
             connection, caller.principal.tenant_id, request.subject_type, request.subject_id, field="body.subject_id"
         )
+        given = Relationship(resource, request.role, subject, request.expires_at)
+        _refuse_untold(caller, given)
         grants = await caller.engine.read(connection, resource)
         others = [g for g in grants if g.relation in ROLES and g.subject == subject and g.relation != request.role]
         if request.role != "owner" or request.expires_at is not None:
@@ -125,7 +130,7 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
         try:
             await caller.engine.write(
                 connection,
-                touch=[Relationship(resource, request.role, subject, request.expires_at)],
+                touch=[given],
                 delete=others,
                 actor=caller.actor,
                 request_id=caller.request_id,
@@ -138,8 +143,23 @@ async def share(caller: Caller, kind: ResourceKind, id: str, request: ShareReque
             caller.audit_entry(f"{kind.type}.share", "done", resource, {"subject": str(subject), "role": request.role}),
         )
         access = await _read_access(caller, connection, resource)
-    await caller.tell(resource)
+    if (await caller.tell(resource)).outcome is Outcome.REFUSED:
+        await _take_back(caller, given, others)
     return access
+
+
+async def _take_back(caller: Caller, given: Relationship, replaced: list[Relationship]) -> NoReturn:
+    """Undo a share that the engine elsewhere refuses for good.
+
+    Raises:
+        Forbidden: always.
+    """
+    async with caller.database.transaction() as connection:
+        await caller.engine.write(
+            connection, touch=replaced, delete=[given], actor=caller.actor, request_id=caller.request_id
+        )
+    await caller.tell(given.resource)
+    raise Forbidden(f"The engine that decides about this {given.resource.type} refuses the share; nothing is changed.")
 
 
 async def unshare(
@@ -172,6 +192,14 @@ async def unshare(
         access = await _read_access(caller, connection, resource)
     await caller.tell(resource)
     return access
+
+
+def _refuse_untold(caller: Caller, given: Relationship) -> None:
+    if caller.delivery is not None and not caller.delivery.remote.takes(given):
+        raise Conflict(
+            f"An auth provider decides about this {given.resource.type}, and it cannot be told of a "
+            f"{given.subject.type} as {given.relation}: its contract has owners only. Share it at the provider."
+        )
 
 
 def _refuse_without_registration(caller: Caller, kind: ResourceKind) -> None:

@@ -5,6 +5,7 @@ the version of a resource's projection. Each write names the version that it rep
 atomic WriteRelationships, so that a write that arrives late, or twice, changes nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from authzed.api.v1 import (
     ReadRelationshipsRequest,
     ReadSchemaRequest,
     RelationshipFilter,
+    RelationshipUpdate,
     SubjectFilter,
     SubjectReference,
     WriteRelationshipsRequest,
@@ -76,6 +78,8 @@ class SpiceDB:
 
     name = "spicedb"
     bulk_checks = True
+    bulk_writes = True
+    knows_agents = True
 
     def __init__(self, channel: grpc.aio.Channel, token: str, timeout: float = 2.0) -> None:
         self._channel = channel
@@ -104,6 +108,10 @@ class SpiceDB:
         """Close the channel."""
         await self._channel.close()
 
+    def takes(self, relationship: Relationship) -> bool:  # noqa: ARG002 - the port's arguments
+        """SpiceDB takes whatever the schema allows."""
+        return True
+
     async def write_schema(self, schema: Schema) -> bool:
         """Bring SpiceDB's schema to hold this one; definitions of others stay. Return whether it changed.
 
@@ -111,13 +119,8 @@ class SpiceDB:
             SchemaError: SpiceDB refuses it, or its own schema has what the parser does not cover.
             RemoteError: no answer.
         """
-        ours = parse_schema(print_schema(schema) + BOOKKEEPING, "schema.zed")
-        theirs = await self._read_schema()
-        named = {definition.name for definition in ours.definitions}
-        kept = tuple(definition for definition in theirs.definitions if definition.name not in named) if theirs else ()
-        flags = tuple(dict.fromkeys((*(theirs.flags if theirs else ()), *ours.flags)))
-        wanted = print_schema(Schema(definitions=(*kept, *ours.definitions), flags=flags))
-        if theirs is not None and not compare_schemas(theirs, parse_schema(wanted)):
+        wanted = await self.find_schema_change(schema)
+        if wanted is None:
             return False
         try:
             await self._client.WriteSchema(WriteSchemaRequest(schema=wanted), **self._call)
@@ -127,6 +130,23 @@ class SpiceDB:
             raise translate(error) from error
         return True
 
+    async def find_schema_change(self, schema: Schema) -> str | None:
+        """The schema that SpiceDB should have, as text; None if it holds this one already.
+
+        Raises:
+            SchemaError: its own schema has what the parser does not cover.
+            RemoteError: no answer.
+        """
+        ours = parse_schema(print_schema(schema) + BOOKKEEPING, "schema.zed")
+        theirs = await self._read_schema()
+        named = {definition.name for definition in ours.definitions}
+        kept = tuple(definition for definition in theirs.definitions if definition.name not in named) if theirs else ()
+        flags = tuple(dict.fromkeys((*(theirs.flags if theirs else ()), *ours.flags)))
+        wanted = print_schema(Schema(definitions=(*kept, *ours.definitions), flags=flags))
+        if theirs is not None and not compare_schemas(theirs, parse_schema(wanted)):
+            return None
+        return wanted
+
     async def _read_schema(self) -> Schema | None:
         try:
             answer = await self._client.ReadSchema(ReadSchemaRequest(), **self._call)
@@ -135,6 +155,16 @@ class SpiceDB:
                 return None
             raise translate(error) from error
         return parse_schema(answer.schema_text, "the schema in SpiceDB")
+
+    async def read_token(self) -> str:
+        """A zedtoken that knows everything written so far.
+
+        Raises:
+            RemoteError: no answer.
+        """
+        answer = await self._ask(self._client.ReadSchema(ReadSchemaRequest(), **self._call))
+        token: str = answer.read_at.token
+        return token
 
     async def check(self, questions: Sequence[Question], *, at_least: str | None = None) -> list[bool]:
         """The answers, in the order asked, in one round trip.
@@ -205,22 +235,32 @@ class SpiceDB:
             PreconditionFailed: the projection has another version than `delivered`.
             RemoteError: it is unknown whether anything was written, unless it is not transient.
         """
-        key = _version_key(delivery.resource)
-        held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=key)
-        updates = [delete(to_wire(gone)) for gone in delivery.delete]
-        updates += [touch(to_wire(written)) for written in delivery.touch]
-        operation = Precondition.OPERATION_MUST_NOT_MATCH
-        if delivery.delivered is not None:
-            operation = Precondition.OPERATION_MUST_MATCH
-            held.optional_subject_filter.CopyFrom(
-                SubjectFilter(subject_type=VERSION, optional_subject_id=str(delivery.delivered))
-            )
-            if delivery.delivered != delivery.version:
-                updates.append(delete(_version(key, delivery.delivered)))
-        updates.append(touch(_version(key, delivery.version)))
-        request = WriteRelationshipsRequest(
-            updates=updates, optional_preconditions=[Precondition(operation=operation, filter=held)]
-        )
+        return await self.deliver_all([delivery])
+
+    async def deliver_all(self, deliveries: Sequence[Delivery]) -> str:
+        """Write the differences of several resources in one WriteRelationships: all of them, or none.
+
+        Raises:
+            PreconditionFailed, RemoteError: as `deliver`.
+        """
+        updates: list[RelationshipUpdate] = []
+        conditions: list[Precondition] = []
+        for delivery in deliveries:
+            key = _version_key(delivery.resource)
+            held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=key)
+            updates += [delete(to_wire(gone)) for gone in delivery.delete]
+            updates += [touch(to_wire(written)) for written in delivery.touch]
+            operation = Precondition.OPERATION_MUST_NOT_MATCH
+            if delivery.delivered is not None:
+                operation = Precondition.OPERATION_MUST_MATCH
+                held.optional_subject_filter.CopyFrom(
+                    SubjectFilter(subject_type=VERSION, optional_subject_id=str(delivery.delivered))
+                )
+                if delivery.delivered != delivery.version:
+                    updates.append(delete(_version(key, delivery.delivered)))
+            updates.append(touch(_version(key, delivery.version)))
+            conditions.append(Precondition(operation=operation, filter=held))
+        request = WriteRelationshipsRequest(updates=updates, optional_preconditions=conditions)
         answer = await self._ask(self._client.WriteRelationships(request, **self._call))
         token: str = answer.written_at.token
         return token
@@ -228,16 +268,22 @@ class SpiceDB:
     async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
         """The relationships written on a resource, and the version that its projection has."""
         own = RelationshipFilter(resource_type=resource.type, optional_resource_id=encode_object_id(resource.id))
-        relationships, _ = await self._read(own, None, 0)
         held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=_version_key(resource))
-        versions, _ = await self._read(held, None, 0)
+        (relationships, _), (versions, _) = await asyncio.gather(self._read(own, None, 0), self._read(held, None, 0))
         return relationships, max((int(one.subject.id) for one in versions), default=None)
 
     async def read(
-        self, resource_type: str, *, cursor: str | None = None, limit: int = 1000
+        self, resource_type: str, *, tenant_id: str | None = None, cursor: str | None = None, limit: int = 1000
     ) -> tuple[list[Relationship], str | None]:
-        """Every relationship written on resources of a type, page by page, with the cursor of the next page."""
-        return await self._read(RelationshipFilter(resource_type=resource_type), cursor, limit)
+        """Every relationship written on resources of a type, page by page, with the cursor of the next page.
+
+        SpiceDB pages through relationships by resource, so that those of one come together.
+        """
+        wanted = RelationshipFilter(resource_type=resource_type)
+        if tenant_id is not None:
+            wanted.optional_relation = "tenant"
+            wanted.optional_subject_filter.CopyFrom(SubjectFilter(subject_type="tenant", optional_subject_id=tenant_id))
+        return await self._read(wanted, cursor, limit)
 
     async def _read(
         self, wanted: RelationshipFilter, cursor: str | None, limit: int

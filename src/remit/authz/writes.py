@@ -178,6 +178,10 @@ class Writes(Tokens):
         await self._note_removed(connection, gone)
         return len(gone)
 
+    def encode_rows(self, relationships: Sequence[Relationship]) -> list[list[object]]:
+        """The key's columns and `expires_at` of each relationship."""
+        return [list(row) for row in zip(*self.encode_columns(relationships), strict=True)]
+
     def encode_columns(self, relationships: Sequence[Relationship]) -> list[list[object]]:
         """The key's columns and `expires_at` of relationships, each as one array."""
         rows = [dataclasses.replace(self._encode_leniently(one), expires_at=one.expires_at) for one in relationships]

@@ -20,10 +20,11 @@ class Flags:
 
 def make_app() -> typer.Typer:
     """The command with all its sub-commands."""
-    from remit.cli import authz_reconcile  # noqa: F401 - it adds its commands
+    from remit.cli import authz_move, authz_reconcile  # noqa: F401 - they add their commands
     from remit.cli.agent_keys import agent_keys_commands
     from remit.cli.agents import agents_commands
     from remit.cli.auth import auth_commands
+    from remit.cli.auth_flags import flags_commands
     from remit.cli.authz import authz_commands
     from remit.cli.authz_engine import engine_commands
     from remit.cli.authz_modes import mode_commands
@@ -56,6 +57,7 @@ def make_app() -> typer.Typer:
     authz_commands.add_typer(shadow_commands, name="shadow")
     authz_commands.add_typer(outbox_commands, name="outbox")
     app.add_typer(authz_commands, name="authz")
+    auth_commands.add_typer(flags_commands, name="flags")
     app.add_typer(auth_commands, name="auth")
     app.add_typer(db_commands, name="db")
     app.add_typer(worker_commands, name="worker")

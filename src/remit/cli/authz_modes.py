@@ -77,7 +77,7 @@ def set_mode(
 
     async def move(session: Session) -> list[str]:
         if rank(mode) > rank("write"):
-            _require_answers(session)
+            await _require_answers(session)
         owner = await find_tenant(session.connection, tenant, enabled=True)
         rulings = await mode_moves.read_rulings(session.connection, ModePolicy(), owner.id)
         wanted = [resource_type] if resource_type else mode_moves.in_order(mode, rulings)
@@ -94,11 +94,21 @@ def set_mode(
     show(as_json, {"tenant": tenant, "mode": mode, "moved": moved}, text)
 
 
-def _require_answers(session: Session) -> None:
-    from remit.app import check_schema_answers
+async def _require_answers(session: Session) -> None:
+    """Refuse a move past `write` while the schema, or an engine elsewhere, does not answer what the routes ask."""
+    from remit.app import asked_permissions, check_schema_answers
     from remit.authz.errors import AuthzError
+    from remit.authz.load import connect_remote
+    from remit.authz.remote_watch import probe
 
+    remote = None
     try:
         check_schema_answers(session.engine)
+        remote = connect_remote(session.settings)
+        if remote is not None:
+            await probe(remote, asked_permissions())
     except AuthzError as error:
         fail(f"no type moves past `write` while the engine does not answer what the routes ask: {error}")
+    finally:
+        if remote is not None:
+            await remote.aclose()

@@ -13,7 +13,7 @@ from remit.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
     from remit.authz.reconcile.findings import Finding
-    from remit.authz.reconcile.run import Plan, TypeReport
+    from remit.authz.reconcile.reports import Plan, TypeReport
     from remit.db.pool import Database
     from remit.settings import Settings
 
@@ -53,7 +53,7 @@ def reconcile(
 
     $ remit authz reconcile --tenant acme
     """
-    from remit.authz.reconcile.run import Plan
+    from remit.authz.reconcile.reports import Plan
 
     if prune and not apply:
         fail("--prune needs --apply")
@@ -75,9 +75,9 @@ def backfill(
 
     $ remit authz backfill --tenant acme
     """
-    from remit.authz.reconcile.run import Plan
+    from remit.authz.reconcile.reports import Plan
 
-    plan = Plan(apply=True, rate=rate, actor=_actor())
+    plan = Plan(apply=True, rate=rate, actor=_actor(), whole=False)
     _run(data_dir, tenant, resource_type, plan, after_restore=False, as_json=as_json, backfill=True)
 
 
@@ -145,7 +145,8 @@ async def _compare(
                 tenants = await _tenants(connection, tenant)
                 if backfill:
                     await _refuse_unregistered(connection, engine, tenants[0], types)
-            remote = await open_remote(settings, engine)
+            # A backfill writes here; an engine elsewhere is told by the outbox, as of any change.
+            remote = await open_remote(settings, engine) if plan.whole else None
             names = SubjectNames(settings.authz_subject_ids)
             projections = Projections(database, engine, remote, names, after_restore=after_restore) if remote else None
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

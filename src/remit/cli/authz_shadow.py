@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from remit.cli.context import AsJson, DataDir, OfTenant, Session, administer
-from remit.cli.output import print_json, print_line, print_table, show_time
+from remit.cli.output import print_json, print_line, print_table, show, show_time
 
 shadow_commands = typer.Typer(help="What relationships would have answered where roles decide.")
 
@@ -21,6 +21,30 @@ SELECT s.resource_type AS type, s.resource_id::text AS resource_id, s.permission
   FROM authz_shadow_samples s LEFT JOIN subjects u ON u.id = s.subject_id
  WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.resource_type = $2) ORDER BY s.id DESC LIMIT 50
 """
+
+
+@shadow_commands.command("reset")
+def reset(tenant: OfTenant, resource_type: OfType = None, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Forget what was found so far, once its causes are removed: `enforce` waits until nothing would be allowed anew.
+
+    Example:
+
+    $ remit authz shadow reset --tenant acme
+    """
+    from remit.authz.model import Resource
+    from remit.authz.shadow import forget
+    from remit.identity.operator import record_change
+    from remit.identity.tenants import find_tenant
+
+    async def work(session: Session) -> int:
+        owner = await find_tenant(session.connection, tenant)
+        count = await forget(session.connection, owner.id, resource_type)
+        detail: dict[str, object] = {"type": resource_type, "comparisons": count}
+        await record_change(session.connection, owner.id, "shadow.reset", Resource("tenant", owner.id), detail)
+        return count
+
+    count = administer(data_dir, work)
+    show(as_json, {"forgotten": count}, f"{count} comparisons are forgotten; new ones are counted from here")
 
 
 @shadow_commands.command("report")

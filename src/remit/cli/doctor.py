@@ -191,6 +191,7 @@ async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
 async def _contents(settings: "Settings", connection: "Connection", *, offline: bool) -> list[Finding]:
     return [
         await _schema(settings, connection),
+        *([] if settings.authz_engine == "embedded" or offline else [await _engine(settings, connection)]),
         await _tenants(settings, connection),
         *await _agents(settings, connection, offline=offline),
     ]
@@ -217,6 +218,37 @@ async def _schema(settings: "Settings", connection: "Connection") -> Finding:
     finally:
         await looking.rollback()
     return Finding("ok", "schema", "it answers every operation that a route asks")
+
+
+async def _engine(settings: "Settings", connection: "Connection") -> Finding:
+    """The engine elsewhere, which is asked and not told anything."""
+    from remit.app import asked_permissions
+    from remit.authz.errors import AuthzError
+    from remit.authz.load import connect_remote, load_engine
+    from remit.authz.remote import RemoteError
+    from remit.authz.remote_watch import probe
+
+    what, place = "engine", f"the engine elsewhere ({settings.authz_engine})"
+    try:
+        remote = connect_remote(settings)
+    except (RuntimeError, AuthzError) as error:
+        return Finding("todo", what, f"{place} is not set up", str(error))
+    assert remote is not None, "the settings name one"
+    looking = connection.transaction()
+    await looking.start()
+    try:
+        engine = await load_engine(connection, settings)
+        if await remote.find_schema_change(engine.schema) is not None:
+            return Finding("todo", what, f"{place} has another schema", "start `remit serve`, which writes it")
+        await probe(remote, asked_permissions())
+    except RemoteError as error:
+        return Finding("todo", what, f"{place} gives no answer: {error}", "see `docs/operations/outage.md`")
+    except AuthzError as error:
+        return Finding("todo", what, f"{place} cannot answer: {error}", "see `docs/operations/bad-schema.md`")
+    finally:
+        await looking.rollback()
+        await remote.aclose()
+    return Finding("ok", what, f"{place} answers every operation that a route asks")
 
 
 async def _tenants(settings: "Settings", connection: "Connection") -> Finding:

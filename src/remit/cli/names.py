@@ -101,7 +101,7 @@ def _split(text: str) -> tuple[str, str, str | None]:
 
 async def _find_id(connection: Connection, tenant_id: str | None, type: str, id: str) -> str:
     rows = _ROWS.get(type)
-    if rows is None or id == "*":
+    if rows is None or id == "*" or _account_of(id) is not None:
         return id
     is_uuid = _UUID.fullmatch(id) is not None
     if is_uuid and (tenant_id is None or await find_standing(connection, type, id) is not None):
@@ -125,6 +125,8 @@ async def _find_id(connection: Connection, tenant_id: str | None, type: str, id:
 async def find_standing(connection: Connection, type: str, id: str) -> Standing | None:
     """How a resource or a subject stands, None if no table has it."""
     rows = _ROWS.get(type)
+    if (account := _account_of(id)) is not None:
+        rows, id = _ROWS["tenant"], account
     if rows is None or not _UUID.fullmatch(id):
         return None
     row = await connection.fetchrow(
@@ -133,3 +135,9 @@ async def find_standing(connection: Connection, type: str, id: str) -> Standing 
         id,
     )
     return Standing(**row) if row else None
+
+
+def _account_of(id: str) -> str | None:
+    """The tenant of a resource of another server, whose id begins with it; None for any other id."""
+    account, slash, _ = id.partition("/")
+    return account if slash and _UUID.fullmatch(account) else None

@@ -134,15 +134,22 @@ async def run_server(settings: "Settings", *, dev: bool) -> None:
 
 
 async def check_schema(settings: "Settings", dsn: str) -> None:
-    """Load the schema once before anything is served: a refused one ends the command with its own words."""
+    """Load the schema and the engine's settings once before anything is served: what is amiss ends the command."""
     from remit.app import check_schema_answers
-    from remit.authz.load import load_engine
+    from remit.authz.load import connect_remote, load_engine
     from remit.db.pool import Database
+    from remit.identity.encryption import SecretBox
 
     database = await Database.open(dsn, size=1)
     try:
         async with database.connection() as connection:
             check_schema_answers(await load_engine(connection, settings))
+        if settings.authz_engine == "http":
+            SecretBox(settings)
+        if (remote := connect_remote(settings)) is not None:
+            await remote.aclose()
+    except RuntimeError as error:
+        fail(str(error))
     finally:
         await database.close()
 

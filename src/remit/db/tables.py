@@ -116,6 +116,15 @@ subjects = Table(
     UniqueConstraint("tenant_id", "kind", "issuer", "external_id"),
 )
 
+# What an auth provider handed out for a subject, encrypted: it is passed back when something is told in his name.
+provider_principals = Table(
+    "provider_principals",
+    metadata,
+    Column("subject_id", UUID, ForeignKey("subjects.id"), primary_key=True),
+    Column("principal", BYTEA, nullable=False),
+    _at("updated_at"),
+)
+
 groups = Table(
     "groups",
     metadata,
@@ -588,6 +597,7 @@ outbox = Table(
     # The agent of the task has not been called: whoever delivers calls it.
     Column("forward", Boolean, nullable=False, server_default=text("false")),
     Index("ix_outbox_resource", "resource_type", "resource_id", "version"),
+    Index("ix_outbox_tenant_id_resource_type", "tenant_id", "resource_type"),
 )
 
 # What an engine elsewhere holds of each resource, as far as Remit knows: the version that was delivered last, and who

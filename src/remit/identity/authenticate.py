@@ -108,7 +108,7 @@ async def authenticate_optional(request: Request) -> Principal | None:
         Unauthenticated: a credential is not good.
         CredentialsDisagree: two credentials are good but belong to different principals.
         Forbidden: the header `x-selected-account-id` names an account that is not the principal's.
-        Unavailable: the keys of an identity provider cannot be fetched.
+        Unavailable: the keys of an identity provider cannot be fetched, or an auth provider cannot be asked.
     """
     state = request.app.state
     database: Database = state.database
@@ -123,10 +123,14 @@ async def authenticate_optional(request: Request) -> Principal | None:
             principals.append(await find_member(database, state.engine, identity, selected))
             continue
         principal = await find_principal(database, secret)
+        if principal is None and state.authn is not None:
+            continue
         if principal is None:
             raise Unauthenticated("The API key is unknown, expired or revoked. `remit keys create` makes a new one.")
         check_selected(principal, selected)
         principals.append(principal)
+    if not principals and state.authn is not None and state.authn.finds_credentials(request.headers):
+        principals.append(await state.authn.identify(request.headers, selected))
     if len({(principal.kind, principal.id) for principal in principals}) > 1:
         raise CredentialsDisagree("The request carries credentials of two different principals; send one of them.")
     return principals[0] if principals else None

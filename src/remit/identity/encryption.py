@@ -32,7 +32,8 @@ class SecretBox:
     def __init__(self, settings: Settings) -> None:
         if settings.secret_key is None:
             raise SecretKeyMissing(
-                "Signing secrets are kept encrypted. Set REMIT_SECRET_KEY in the server's environment, and try again."
+                "Secrets that must be read back are kept encrypted. "
+                "Set REMIT_SECRET_KEY in the server's environment, and try again."
             )
         # No other use of the setting can read or make what is encrypted here (HKDF, RFC 5869).
         key = HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(settings.secret_key.get_secret_value().encode())
@@ -51,4 +52,4 @@ class SecretBox:
         try:
             return self._fernet.decrypt(stored)
         except InvalidToken as error:
-            raise SecretKeyMissing("A signing secret was encrypted with another REMIT_SECRET_KEY.") from error
+            raise SecretKeyMissing("A secret was encrypted with another REMIT_SECRET_KEY.") from error

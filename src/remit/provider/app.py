@@ -57,6 +57,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.schema = schema = SchemaWatch(engine, database)
         app.state.engine = engine
         app.state.delivery = None
+        app.state.authn = None
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
         identities = settings.identity_providers
         app.state.tokens = TokenVerifier(identities, identity_http) if identities else None

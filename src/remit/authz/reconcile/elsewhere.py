@@ -1,15 +1,18 @@
 """Local relationships against the projection in an engine elsewhere, and its repair."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from remit.authz.engine import Connection
+from remit.authz.ids import encode_text
 from remit.authz.model import Relationship, Resource
 from remit.authz.postgres import PostgresEngine
-from remit.authz.projection import read_history, replace_delivered, take_lease
+from remit.authz.projection import MOST_UPDATES, read_history, take_lease
+from remit.authz.projection_bulk import settle_all
 from remit.authz.reconcile.findings import Finding, FindingClass
+from remit.authz.reconcile.rows import read_relationships
 from remit.authz.remote import Delivery, Remote
 from remit.authz.subject_names import SubjectNames
 from remit.db.pool import Database
@@ -24,11 +27,11 @@ class Held:
 
     Attributes:
         relationships: all that are written on it there.
-        version: of Remit's projection, None where Remit has written nothing.
+        version: of Remit's projection; None where Remit has written nothing, or where it was not asked for.
     """
 
-    relationships: tuple[Relationship, ...]
-    version: int | None
+    relationships: tuple[Relationship, ...] = ()
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,9 @@ class Gap:
         foreign: relationships that others wrote there.
     """
 
-    missing: tuple[Relationship, ...]
-    beyond: tuple[Relationship, ...]
-    foreign: tuple[Relationship, ...]
+    missing: tuple[Relationship, ...] = ()
+    beyond: tuple[Relationship, ...] = ()
+    foreign: tuple[Relationship, ...] = ()
 
     def findings(self, resource: Resource) -> list[Finding]:
         """The gap as findings."""
@@ -81,7 +84,7 @@ class Projections:
         self._after_restore = after_restore
 
     async def read(self, resources: Sequence[Resource]) -> dict[Resource, Held]:
-        """What the engine elsewhere holds of some resources; several are asked for at once.
+        """What the engine elsewhere holds of some resources, with its versions; several are asked for at once.
 
         Raises:
             RemoteError: no answer.
@@ -96,37 +99,54 @@ class Projections:
 
         return dict(zip(resources, await asyncio.gather(*map(read_one, resources)), strict=True))
 
-    async def find_pending(self, connection: Connection, resources: Sequence[Resource]) -> set[Resource]:
-        """Which of some resources of one type have changes that wait in the outbox."""
-        if not resources:
-            return set()
-        rows = await connection.fetch(
-            "SELECT DISTINCT resource_id::text AS id FROM outbox"
-            " WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[])",
-            resources[0].type,
-            [resource.id for resource in resources],
-        )
-        return {Resource(resources[0].type, row["id"]) for row in rows}
-
     async def compare(
-        self, connection: Connection, resource: Resource, local: Sequence[Relationship], held: Held
-    ) -> Gap:
-        """How one resource's projection differs."""
-        wanted = await self._names.translate(connection, local)
-        wanted_keys, held_keys = {_key(one) for one in wanted}, {_key(one) for one in held.relationships}
-        missing = tuple(one for one in wanted if _key(one) not in held_keys)
-        more = [one for one in held.relationships if _key(one) not in wanted_keys]
-        if not more:
-            return Gap(missing, (), ())
-        ever = {
-            _key(one)
-            for one in await self._names.translate(connection, await read_history(connection, self._engine, resource))
-        }
-        ahead = (
-            self._after_restore and held.version is not None and held.version > await self._fence(connection, resource)
-        )
-        beyond = tuple(one for one in more if ahead or _key(one) in ever)
-        return Gap(missing, beyond, tuple(one for one in more if one not in beyond))
+        self, local: Mapping[Resource, Sequence[Relationship]], held: Mapping[Resource, Held]
+    ) -> tuple[set[Resource], dict[Resource, Gap]]:
+        """How the projections of resources of one type differ, and of which nothing is said, as they are changing.
+
+        Two readings are never of one moment: what seems to differ, and what is held of a resource that was not among
+        the local ones, is read once more on both sides.
+
+        Args:
+            local: the local relationships of some resources.
+            held: what the engine elsewhere holds, of these and perhaps of others.
+        """
+        pending, gaps = await self.find_gaps(local, held)
+        suspects = [
+            resource
+            for resource, gap in gaps.items()
+            # Versions, which tell whose a write was, are read with single resources only.
+            if gap.missing or gap.beyond or (self._after_restore and gap.foreign)
+        ]
+        suspects += [resource for resource in held if resource not in local]
+        if not suspects:
+            return pending, gaps
+        before = await self._read_local(suspects)
+        again = await self.read(suspects)
+        after = await self._read_local(suspects)
+        steady = {one: facts for one, facts in after.items() if set(facts) == set(before[one])}
+        waiting, fresh = await self.find_gaps(steady, again)
+        pending |= waiting | (set(suspects) - steady.keys())
+        return pending, {**{one: gap for one, gap in gaps.items() if one not in set(suspects)}, **fresh}
+
+    async def find_gaps(
+        self, local: Mapping[Resource, Sequence[Relationship]], held: Mapping[Resource, Held]
+    ) -> tuple[set[Resource], dict[Resource, Gap]]:
+        """How projections differ from what was read on both sides; those with a waiting change are not judged."""
+        async with self._database.connection() as connection:
+            pending = await self._find_pending(connection, list(local))
+            wanted = await self.named(connection, {one: facts for one, facts in local.items() if one not in pending})
+            gaps = {
+                resource: await self._compare(connection, resource, facts, held.get(resource, Held()))
+                for resource, facts in wanted.items()
+            }
+        return pending, gaps
+
+    async def _read_local(self, resources: Sequence[Resource]) -> dict[Resource, list[Relationship]]:
+        ids = [resource.id for resource in resources]
+        async with self._database.connection() as connection:
+            found = await read_relationships(connection, self._engine, resources[0].type, ids)
+        return {one: found.get(one.id, []) for one in resources}
 
     async def repair(self, resource: Resource) -> bool:
         """Write what a projection lacks and remove what Remit left there; False while another one delivers to it.
@@ -138,22 +158,71 @@ class Projections:
         held = Held(tuple(relationships), version)
         async with self._database.connection() as connection:
             local = await self._engine.read(connection, resource)
-            gap = await self.compare(connection, resource, local, held)
+            wanted = await self.named(connection, {resource: local})
+            gap = await self._compare(connection, resource, wanted[resource], held)
             lease = await take_lease(connection, resource, LEASE, beyond=version or 0)
         if lease is None:
             return False
-        delivery = Delivery(
-            resource, lease.fence, version, touch=gap.missing, delete=gap.beyond, gone=not local, actor=None
-        )
-        await self.remote.deliver(delivery)
+        await self._deliver(resource, lease.fence, version, gap, gone=not local)
         async with self._database.transaction() as connection:
-            return await replace_delivered(connection, self._engine, lease, local)
+            return bool(await settle_all(connection, {resource: (lease, self._engine.encode_rows(local), True)}))
+
+    async def _deliver(self, resource: Resource, version: int, delivered: int | None, gap: Gap, *, gone: bool) -> None:
+        """Send a gap, in as many writes as its size takes."""
+        changes = [*((one, True) for one in gap.beyond), *((one, False) for one in gap.missing)]
+        for first in range(0, max(len(changes), 1), MOST_UPDATES):
+            part = changes[first : first + MOST_UPDATES]
+            delivery = Delivery(
+                resource,
+                version,
+                delivered if first == 0 else version,
+                touch=tuple(one for one, removed in part if not removed),
+                delete=tuple(one for one, removed in part if removed),
+                gone=gone,
+            )
+            await self.remote.deliver(delivery)
+
+    async def _find_pending(self, connection: Connection, resources: Sequence[Resource]) -> set[Resource]:
+        if not resources:
+            return set()
+        rows = await connection.fetch(
+            "SELECT DISTINCT resource_id::text AS id FROM outbox"
+            " WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[])",
+            resources[0].type,
+            list(by_id := {encode_text(one.type, one.id): one for one in resources}),
+        )
+        return {by_id[row["id"]] for row in rows}
+
+    async def named(
+        self, connection: Connection, local: Mapping[Resource, Sequence[Relationship]]
+    ) -> dict[Resource, list[Relationship]]:
+        """Local relationships as the engine elsewhere names them: one statement for all."""
+        named = iter(await self._names.translate(connection, [one for facts in local.values() for one in facts]))
+        return {resource: [next(named) for _ in facts] for resource, facts in local.items()}
+
+    async def _compare(
+        self, connection: Connection, resource: Resource, wanted: Sequence[Relationship], held: Held
+    ) -> Gap:
+        wanted_keys, held_keys = {_key(one) for one in wanted}, {_key(one) for one in held.relationships}
+        missing = tuple(one for one in wanted if _key(one) not in held_keys)
+        more = [one for one in held.relationships if _key(one) not in wanted_keys]
+        if not more:
+            return Gap(missing)
+        ever = {
+            _key(one)
+            for one in await self._names.translate(connection, await read_history(connection, self._engine, resource))
+        }
+        ahead = (
+            self._after_restore and held.version is not None and held.version > await self._fence(connection, resource)
+        )
+        beyond = tuple(one for one in more if ahead or _key(one) in ever)
+        return Gap(missing, beyond, tuple(one for one in more if one not in beyond))
 
     async def _fence(self, connection: Connection, resource: Resource) -> int:
         fence: int | None = await connection.fetchval(
             "SELECT fence FROM projections WHERE resource_type = $1 AND resource_id = $2::uuid",
             resource.type,
-            resource.id,
+            encode_text(resource.type, resource.id),
         )
         return fence or 0
 

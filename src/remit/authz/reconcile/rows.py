@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from remit.authz.engine import Connection
+from remit.authz.ids import encode_text
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.reads import COLUMNS
@@ -53,25 +54,35 @@ async def read_rows(
     return rows
 
 
-async def read_row(connection: Connection, kind: RowKind, id: str) -> asyncpg.Record | None:
-    """One row that is not deleted, held against deletion for the rest of the caller's transaction."""
-    return await connection.fetchrow(
+async def lock_rows(connection: Connection, kind: RowKind, ids: Sequence[str]) -> list[asyncpg.Record]:
+    """Those of some rows that are not deleted, held against deletion for the rest of the caller's transaction."""
+    rows: list[asyncpg.Record] = await connection.fetch(
         f"SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
         f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id"
-        f" FROM {kind.table} t WHERE t.id = $1 AND {kind.alive} FOR SHARE",
-        id,
+        f" FROM {kind.table} t WHERE t.id = ANY ($1::uuid[]) AND {kind.alive} ORDER BY t.id FOR SHARE",
+        list(ids),
     )
+    return rows
+
+
+async def count_rows(connection: Connection, kind: RowKind, tenant_id: str) -> tuple[int, int]:
+    """How many rows a tenant has, and how many there are in all, deleted ones included."""
+    row = await connection.fetchrow(
+        f"SELECT count(*) FILTER (WHERE tenant_id = $1) AS own, count(*) AS every FROM {kind.table}", tenant_id
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["own"], row["every"]
 
 
 async def read_relationships(
     connection: Connection, engine: PostgresEngine, type: str, ids: Sequence[str]
 ) -> dict[str, list[Relationship]]:
-    """The local relationships of resources, by id."""
+    """The local relationships of resources of one type, by id."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM relationships WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[])"
         " AND (expires_at IS NULL OR expires_at > now())",
         engine.codes.types[type],
-        list(ids),
+        [encode_text(type, id) for id in ids],
     )
     found: dict[str, list[Relationship]] = defaultdict(list)
     for one in await engine.decode_rows(connection, [tuple(row) for row in rows]):

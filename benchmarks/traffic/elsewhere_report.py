@@ -1,0 +1,130 @@
+"""The page and the plot of `scripts/bench elsewhere`."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# A case, and the one of the same round that it is compared with.
+AGAINST = {
+    "create, off": "create, off",
+    "create, embedded": "create, off",
+    "create, SpiceDB": "create, embedded",
+    "get, off": "get, off",
+    "get, embedded": "get, off",
+    "get, SpiceDB": "get, embedded",
+    "get, SpiceDB, a change pending": "get, SpiceDB",
+    "get, roles decide": "get, roles decide",
+    "get, roles decide, shadow": "get, roles decide",
+    "check of the provider": "get, embedded",
+}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """A percentile of values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def write_page(found: Mapping[str, Any], notes: str) -> str:
+    """The page, in Markdown."""
+    lines = ["# What an engine elsewhere costs", "", notes, ""]
+    if "requests" in found:
+        lines += _about_requests(found["requests"])
+    if "reconcile" in found:
+        lines += _about_rows(found)
+    return "\n".join(lines)
+
+
+def _about_requests(requests: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
+    lines = [
+        "SpiceDB is its library behind a host written in Python: its part of each figure is an upper bound.",
+        "",
+        "| request | requests/s | compared with | share | p50 ms | p95 ms | p95 of rounds: middle, low to high |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
+    ]
+    times = {name: [percentile(one["latencies"], share) for share in (0.5, 0.95)] for name, one in requests.items()}
+    for name, one in requests.items():
+        other = requests[AGAINST[name]]
+        ratio = statistics.median(own / its for own, its in zip(one["rates"], other["rates"], strict=True))
+        p95 = one["p95"]
+        lines.append(
+            f"| {name} | {statistics.median(one['rates']):,.0f} | {AGAINST[name]} | {ratio:.2f} |"
+            f" {times[name][0]:.1f} | {times[name][1]:.1f} |"
+            f" {statistics.median(p95):.1f}, {min(p95):.1f} to {max(p95):.1f} |"
+        )
+    pending, plain = times["get, SpiceDB, a change pending"], times["get, SpiceDB"]
+    shadow, roles = times["get, roles decide, shadow"], times["get, roles decide"]
+    overlay = (
+        "- **Overlay**: a resource with a change that waits is answered in the same statement: p50 "
+        f"{pending[0]:.1f} ms beside {plain[0]:.1f} ms. A grant that waits needs no call. That it is one statement, "
+        "and one call at most, is held by a test that counts them."
+    )
+    off_path = (
+        f"- **Shadow**: p50 {shadow[0]:.1f} ms beside {roles[0]:.1f} ms, p95 {shadow[1]:.1f} beside {roles[1]:.1f}. "
+        "Its questions are asked off the response path, by the same process on the same cores: that work is what is left."
+    )
+    return [*lines, "", overlay, off_path, "", "![Requests a second](elsewhere.svg)", ""]
+
+
+def _about_rows(found: Mapping[str, Any]) -> list[str]:
+    rows, backfilled = found["rows"], found["backfilled"]
+    lines = [
+        f"## {rows:,} tasks",
+        "",
+        "| what | rows/s | seconds | memory MiB: after a tenth, at the end |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for label, key in (
+        (f"reconcile, {backfilled:,} of them unregistered", "look"),
+        (f"backfill of those {backfilled:,}", "backfill"),
+        ("reconcile, clean", "reconcile"),
+    ):
+        one = found[key]
+        sizes = one["memory"] or [0.0]
+        lines.append(
+            f"| {label} | {rows / one['seconds']:,.0f} | {one['seconds']:.0f} |"
+            f" {sizes[len(sizes) // 10]:.0f}, {sizes[-1]:.0f} |"
+        )
+    beside, without = found["latency"]["with"], found["latency"]["without"]
+    middle = statistics.median(beside), statistics.median(without)
+    p95 = percentile(beside, 0.95), percentile(without, 0.95)
+    text = (
+        "These ran without a limit of their own. At the default one (`--rate`) a request beside a reconciliation takes "
+        f"{middle[0]:.2f} ms and {middle[1]:.2f} ms while it is stopped, in turn: {middle[0] / middle[1] - 1:+.1%}, "
+        f"wanted 5 % at most (p95 {p95[0]:.2f} and {p95[1]:.2f} ms; {len(beside):,} and {len(without):,} requests)."
+    )
+    return [*lines, "", text, ""]
+
+
+def write(folder: Path, found: Mapping[str, Any], text: str) -> None:
+    """The page, and its plot as SVG and PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "elsewhere.md").write_text(text)
+    if requests := found.get("requests"):
+        _plot(folder, requests)
+
+
+def _plot(folder: Path, requests: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = list(requests)[::-1]
+    figure, axes = plt.subplots(figsize=(9, 0.5 * len(names) + 1.2))
+    middles = [statistics.median(requests[name]["rates"]) for name in names]
+    spread = [
+        [middle - min(requests[name]["rates"]) for name, middle in zip(names, middles, strict=True)],
+        [max(requests[name]["rates"]) - middle for name, middle in zip(names, middles, strict=True)],
+    ]
+    colours = ["#b45309" if "SpiceDB" in name or "shadow" in name else "#1f77b4" for name in names]
+    axes.barh(names, middles, xerr=spread, color=colours, ecolor="#555555", capsize=3)
+    for place, middle in enumerate(middles):
+        axes.text(middle * 0.02, place, f"{middle:,.0f}", va="center", color="white", fontsize=9)
+    axes.set_xlabel("requests a second (middle of the rounds, lowest to highest)")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(folder / "elsewhere.svg")
+    figure.savefig(folder / "elsewhere.png", dpi=120)
