@@ -236,6 +236,15 @@ class Deliverer:
         async with asyncio.timeout(seconds):
             return await self.remote.deliver(again)
 
+    async def _waits_for_agent(self, connection: "Connection", resource: Resource) -> bool:
+        waits: bool = resource.type != "agent" and await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM outbox o JOIN outbox a ON a.tenant_id = o.tenant_id"
+            " WHERE o.resource_type = $1 AND o.resource_id = $2 AND a.resource_type = 'agent' AND a.dead_at IS NULL)",
+            resource.type,
+            str(encode_id(resource.type, resource.id)),
+        )
+        return waits
+
     async def _fail(
         self, lease: Lease, difference: Difference, error: RemoteError | PreconditionFailed, op: Op, by: By
     ) -> Result:
@@ -246,6 +255,9 @@ class Deliverer:
             "an engine elsewhere was not told", type=lease.resource.type, op=op, by=by, error=name, cause=repr(error)
         )
         async with self.database.transaction() as connection:
+            if isinstance(error, RemoteError) and error.denied and op == "register":
+                # A provider that has not heard of the agent yet refuses what belongs to it.
+                transient = await self._waits_for_agent(connection, lease.resource)
             if not transient:
                 await give_up(connection, lease, difference.entries, name)
                 return Result(Outcome.REFUSED)
