@@ -35,6 +35,7 @@ class MemoryRemote:
     name: str = "memory"
     bulk_checks: bool = True
     bulk_writes: bool = False
+    judges: bool = False
     knows_agents: bool = True
     live: bool = True
     trouble: RemoteError | None = None

@@ -255,7 +255,7 @@ class Deliverer:
             "an engine elsewhere was not told", type=lease.resource.type, op=op, by=by, error=name, cause=repr(error)
         )
         async with self.database.transaction() as connection:
-            if isinstance(error, RemoteError) and error.denied and op == "register":
+            if isinstance(error, RemoteError) and error.denied and self.remote.judges and op == "register":
                 # A provider that has not heard of the agent yet refuses what belongs to it.
                 transient = await self._waits_for_agent(connection, lease.resource)
             if not transient:

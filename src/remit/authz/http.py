@@ -91,6 +91,7 @@ class HttpRemote:
     name = "http"
     bulk_checks = False
     bulk_writes = False
+    judges = True
     # An agent shows its own key, of which a provider knows nothing.
     knows_agents = False
 

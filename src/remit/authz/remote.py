@@ -89,12 +89,14 @@ class Remote(Protocol):
         name: of the kind of engine, as in `REMIT_AUTHZ_ENGINE`.
         bulk_checks: many questions are one call; where each is a call of its own, lists begin with a lookup.
         bulk_writes: `deliver_all` writes many resources at once.
+        judges: it refuses what the one in whose name it is told may not do.
         knows_agents: agents are principals there as well; where not, what they may is decided locally.
     """
 
     name: str
     bulk_checks: bool
     bulk_writes: bool
+    judges: bool
     knows_agents: bool
 
     def takes(self, relationship: Relationship) -> bool:

@@ -79,6 +79,7 @@ class SpiceDB:
     name = "spicedb"
     bulk_checks = True
     bulk_writes = True
+    judges = False
     knows_agents = True
 
     def __init__(self, channel: grpc.aio.Channel, token: str, timeout: float = 2.0) -> None:
