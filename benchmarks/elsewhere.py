@@ -58,8 +58,8 @@ def main() -> None:
     notes = (
         f"Written by `scripts/bench elsewhere`. PostgreSQL {version}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores for client, server, SpiceDB and database together; {IN_FLIGHT} requests in flight, "
-        f"one server process; the cases of a round one after the other, {options.rounds} rounds. Load of the machine at "
-        f"the end: {os.getloadavg()[0]:.1f}."
+        f"one server process; the cases of a round one after the other, {options.rounds} rounds. Load of the machine "
+        f"at the end: {os.getloadavg()[0]:.1f}."
     )
     text = elsewhere_report.write_page(found, notes)
     print(text)

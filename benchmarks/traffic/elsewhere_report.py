@@ -62,7 +62,7 @@ def _about_requests(requests: Mapping[str, Mapping[str, Sequence[float]]]) -> li
     )
     off_path = (
         f"- **Shadow**: p50 {shadow[0]:.1f} ms beside {roles[0]:.1f} ms, p95 {shadow[1]:.1f} beside {roles[1]:.1f}. "
-        "Its questions are asked off the response path, by the same process on the same cores: that work is what is left."
+        "Its questions are asked off the response path, by the same process and cores: what is left is that work."
     )
     return [*lines, "", overlay, off_path, "", "![Requests a second](elsewhere.svg)", ""]
 
