@@ -14,7 +14,8 @@ depends_on = None
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS provider_principals (
-    subject_id uuid PRIMARY KEY REFERENCES subjects (id),
+    subject_id uuid CONSTRAINT pk_provider_principals PRIMARY KEY
+      CONSTRAINT fk_provider_principals_subject_id REFERENCES subjects (id),
     principal bytea NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
