@@ -142,8 +142,6 @@ def measure_rows(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
     found: dict[str, Any] = {"rows": options.rows, "backfilled": options.backfilled}
-    first = _run_command(database, "reconcile", "--tenant", tenant.name, "--type", "task", "--rate", "1000000", code=1)
-    found["look"] = first
     found["backfill"] = _run_command(
         database, "backfill", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
     )

@@ -76,8 +76,7 @@ def _about_rows(found: Mapping[str, Any]) -> list[str]:
         "| --- | ---: | ---: | ---: |",
     ]
     for label, key in (
-        (f"reconcile, {backfilled:,} of them unregistered", "look"),
-        (f"backfill of those {backfilled:,}", "backfill"),
+        (f"backfill, {backfilled:,} of them unregistered", "backfill"),
         ("reconcile, clean", "reconcile"),
     ):
         one = found[key]

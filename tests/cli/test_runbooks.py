@@ -339,3 +339,35 @@ def _agent(site: Site) -> str:
         " WHERE n.name = 'acme' AND a.name = 'echo'"
     )
     return str(rows[0]["id"])
+
+
+def test_an_operators_other_commands(site: Site) -> None:
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    tenant = _tenant(site)
+    assert "answered by postgres" in site.run("remit auth flags show --tenant acme")
+    site.run("remit auth flags set --tenant acme --dual-write spicedb --check spicedb")
+    assert "answered by spicedb" in site.run("remit auth flags show --tenant acme")
+    site.run("remit auth flags set --tenant acme --dual-write http", 2)
+    trail = site.query("SELECT detail FROM audit WHERE action = 'account.flags' AND tenant_id = %s::uuid", tenant)
+    assert [row["detail"]["after"]["check"] for row in trail] == ["spicedb"]
+
+    # A resource of a server that has this installation for its provider is stored under a hash of its name.
+    theirs = f"task:{tenant}/their-task"
+    site.run(f"remit authz grant {theirs} viewer user:bob --tenant acme")
+    give_up = "UPDATE outbox SET dead_at = now(), last_error = 'Refused' WHERE tenant_id IS NULL"
+    site.query(give_up)
+    assert theirs in site.run("remit authz outbox list --dead")
+    site.run(f"remit authz outbox retry {theirs}")
+    assert theirs not in site.run("remit authz outbox list --dead")
+    site.query(give_up)
+    site.run(f"remit authz outbox discard {theirs}")
+    assert site.query("SELECT 1 FROM outbox WHERE tenant_id IS NULL") == []
+
+    site.query(
+        "INSERT INTO authz_shadow_counts (tenant_id, resource_type, permission, outcome, class, count)"
+        " VALUES (%s::uuid, 'task', 'read', 'would_allow', 'model_difference', 3)",
+        tenant,
+    )
+    assert "would_allow" in site.run("remit authz shadow report --tenant acme")
+    assert "3 comparisons" in site.run("remit authz shadow reset --tenant acme")
+    assert "Nothing was compared" in site.run("remit authz shadow report --tenant acme")

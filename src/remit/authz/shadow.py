@@ -2,13 +2,15 @@
 
 Requests only put their question and answer into a bounded queue; one loop of the process asks the relationships and
 stores what it finds, so that a slow engine slows nobody. A question that does not fit into the queue is counted and
-forgotten. Differences are kept apart by direction: `would_deny` is somebody who loses something, `would_allow` is a
+forgotten, and so are those that come faster than the loop compares, for which it takes a tenth of its time at most.
+Differences are kept apart by direction: `would_deny` is somebody who loses something, `would_allow` is a
 hole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -40,7 +42,10 @@ Class = Literal["agree", "not_backfilled", "drift", "model_difference", "stale",
 MOST_WAITING: Final = 1000
 MOST_SAMPLES: Final = 20
 MOST_EXPLAINED: Final = 5
-BATCH: Final = 100
+BATCH: Final = 5
+# The share of its time in which a process compares: requests are served by the same process.
+SHARE: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 5.0
 
 EXPLANATIONS: Final[dict[Class, str]] = {
     "not_backfilled": "The resource has no relationships yet: `remit authz backfill`.",
@@ -99,12 +104,14 @@ class Shadow:
             batch = [await self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            began = time.monotonic()
             found = [await self.compare(asked) for asked in batch]
             for one in found:
                 SHADOW_COMPARISONS.labels(one.asked.resource.type, one.asked.permission, one.outcome, one.kind).inc()
             found = await self._explain_some(found)
             async with self._database.transaction() as connection:
                 await store(connection, found)
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, (time.monotonic() - began) * (1 / SHARE - 1)))
 
     async def _explain_some(self, found: list[Compared]) -> list[Compared]:
         differ = [one for one in found if one.kind != "agree"][:MOST_EXPLAINED]
