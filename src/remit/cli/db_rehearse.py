@@ -72,7 +72,7 @@ def rehearse(
         options = Options(
             rows=rows,
             stats_from=stats_from,
-            seed_sql=seed_sql.read_text() if seed_sql is not None else None,
+            seed_sql=_read(seed_sql, "--seed-sql") if seed_sql is not None else None,
             old_queries=tuple(read_queries(old_queries)) if old_queries is not None else (),
             measured_rows=measured_rows,
             max_stall_ms=max_stall,
@@ -81,11 +81,16 @@ def rehearse(
         report = run_rehearsal(project, options, lambda text: print_note(f"… {text}"))
     except (LintError, RehearseError) as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"cannot read {error.filename}: {error.strerror}")
     if output is Format.TEXT:
         print_line(show_text(report, colour=sys.stdout.isatty()))
     else:
         print_line(FORMATS[output.value](report))
     if report.failed:
         raise typer.Exit(1)
+
+
+def _read(file: Path, option: str) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{option}: cannot read {file}: {error}")

@@ -25,7 +25,7 @@ from sqlalchemy.pool import Pool
 
 from remit.migrations.lint.render import describe
 from remit.migrations.project_config import FOLDER, read_config
-from remit.migrations.rehearse.redirect import redirect, stands_for_psycopg2
+from remit.migrations.rehearse.redirect import redirect
 from remit.migrations.rehearse.sent import is_catalog_query, must_be_alone, show, split
 
 KILLED = 86
@@ -170,17 +170,12 @@ class _Watcher:
             self._pipe.send(("parts", statement, tuple(parts)))
         return parts[-1], parameters
 
-    def _after(self, connection: Any, _: Any, statement: str, *__: Any) -> None:
+    def _after(self, connection: Any, *_: Any) -> None:
         self._question = None
-        if stands_for_psycopg2(connection) and statement.strip(" ;\n").upper() in ("COMMIT", "END", "ROLLBACK"):
-            # Unlike psycopg, psycopg2 does not notice, and opens no transaction until it has ended this one itself.
-            connection.connection.dbapi_connection.autocommit = True
         if self._in_statement is not None:
             self._end(connection)
 
-    def _commit(self, connection: Any) -> None:
-        if stands_for_psycopg2(connection) and _is_autocommit(connection):
-            connection.connection.dbapi_connection.autocommit = False
+    def _commit(self, _: Any) -> None:
         if self._running or self._number:
             self._pipe.send(("commit", time.monotonic()))
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Protocol
 
@@ -60,7 +60,8 @@ class Migrator:
 
     def go_on(self) -> None:
         """Answer a message of a run that waits for that."""
-        self._pipe.send("go")
+        with suppress(ConnectionError):  # it has ended; the next message says so
+            self._pipe.send("go")
 
     def kill(self) -> None:
         """End the process at once."""

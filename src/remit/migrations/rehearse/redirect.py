@@ -17,6 +17,7 @@ _PLACES = (
     "host", "hostaddr", "port", "user", "username", "password", "passfile", "dbname", "database", "service", "dsn",
     "conninfo", "sslmode", "ssl", "ssl_context", "sslcert", "sslkey", "sslrootcert", "unix_sock",
 )  # fmt: skip
+_ENDED_ITSELF = "remit_ended_itself"
 _SUBSTITUTES = {
     "psycopg2": "PGDialect_psycopg", "psycopg2cffi": "PGDialect_psycopg", "pg8000": "PGDialect_psycopg",
     "asyncpg": "PGDialectAsync_psycopg",
@@ -65,11 +66,25 @@ def _substitute_missing_drivers() -> None:
             registry.register(f"postgresql.{driver}", module, dialect)
     if find_spec("psycopg2") is None:  # what a URL without a driver means to SQLAlchemy before 2.1
         registry.register("postgresql", module, "PGDialect_psycopg")
+        event.listen(Engine, "after_cursor_execute", _leave_open)
+        event.listen(Engine, "commit", _end)
+        event.listen(Engine, "rollback", _end)
 
 
-def stands_for_psycopg2(connection: Any) -> bool:
-    """Whether a connection of SQLAlchemy's is psycopg's in the place of psycopg2's."""
-    return connection.engine.url.drivername == "postgresql+psycopg2" and find_spec("psycopg2") is None
+def _leave_open(connection: Any, _: Any, statement: str, *__: Any) -> None:
+    """After a COMMIT that a revision sends itself, psycopg2 opens no transaction until it has ended one: so here."""
+    if statement.strip(" ;\n").upper() in ("COMMIT", "END", "ROLLBACK") and _stands_for_psycopg2(connection):
+        connection.info[_ENDED_ITSELF] = True
+        connection.connection.dbapi_connection.autocommit = True
+
+
+def _end(connection: Any) -> None:
+    if connection.info.pop(_ENDED_ITSELF, False):
+        connection.connection.dbapi_connection.autocommit = False
+
+
+def _stands_for_psycopg2(connection: Any) -> bool:
+    return bool(connection.engine.url.drivername == "postgresql+psycopg2")
 
 
 def _describe(place: dict[str, str], driver: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from remit.migrations.rehearse.fill import Filled, fill
 from remit.migrations.rehearse.lookahead import look_ahead
 from remit.migrations.rehearse.measure import Measured, measure
 from remit.migrations.rehearse.migrator import run_through
-from remit.migrations.rehearse.model import QueryResult, Report, RevisionReport, StatementReport
+from remit.migrations.rehearse.model import Report, RevisionReport, StatementReport
 from remit.migrations.rehearse.project import RehearsedProject, list_ancestors
 from remit.migrations.rehearse.queries import OldQueries, make_up_queries, sample_queries
 from remit.migrations.rehearse.retry import Shape, plan_interruptions, read_shape, try_interruption
@@ -159,6 +159,9 @@ class _Rehearsal:
         found = self._find(tiny)
         found.notes += self._name_stand_ins()
         asked = self._count_asked(found.plan)
+        advice = _advise(found.trace.error or "")
+        if advice and found.trace.failed_in_statement:
+            raise RehearseError(f"revision {revision} does not run here: {found.trace.error}{advice}")
         if found.trace.error is not None or not self._options.measured:
             report = self._describe_trace(found, asked)
             if report.error is None and self._options.retries:
@@ -185,7 +188,7 @@ class _Rehearsal:
         if report.error is None and self._options.retries:
             self._interrupt(tiny, found, statements)
         if report.error is None:
-            report.queries = self._try_queries(tiny, [found.plan.tables[oid] for oid in found.plan.touched])
+            self._try_queries(tiny, report, [found.plan.tables[oid] for oid in found.plan.touched])
         self._server.drop(tiny)
         return report
 
@@ -225,6 +228,8 @@ class _Rehearsal:
         found = _Found(Plan({}, (), frozenset(), {}), Trace())
         touched, after = self._look(self._base, found)
         obey = False
+        if found.trace.hung:
+            return found
         for _ in range(_ROUNDS_TO_FIND_TABLES):
             found.plan = self._plan(touched, after, obey=obey)
             self._server.drop(tiny)
@@ -304,19 +309,20 @@ class _Rehearsal:
                 if number in stands_for or (report.times > 1 and report.shape in shapes):
                     report.interrupted[interruption.name] = report.interrupted.get(interruption.name) or error
 
-    def _try_queries(self, tiny: str, tables: list[Table]) -> list[QueryResult]:
+    def _try_queries(self, tiny: str, report: RevisionReport, tables: list[Table]) -> None:
         options = self._options
         sampled = sample_queries(options.stats_from, tables) if options.stats_from else []
         made_up = make_up_queries(tables)
         if not (options.old_queries or sampled or made_up):
-            return []
+            return
         self._tell(f"{self._script.revision}: running the old queries after it")
         with self._server.copy(tiny) as database, self._server.connect(database) as connection:
             queries = OldQueries(connection, options.old_queries, sampled, made_up)
             error, _ = run_through(self._order(self._server.dsn(database), watch=False))
             if error is not None:
-                raise RehearseError(f"revision {self._script.revision} fails beside an idle session: {error}")
-            return queries.try_again()
+                report.error = f"it fails beside an idle session: {error}"
+            else:
+                report.queries = queries.try_again()
 
 
 def _choose_sizes(rows: int) -> tuple[int, int]:

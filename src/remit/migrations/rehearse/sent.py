@@ -10,7 +10,7 @@ _ALONE = ("vacuum_stmt", "createdb_stmt", "dropdb_stmt", "alter_system_stmt", "t
 
 
 def is_catalog_query(sql: str) -> bool:
-    """Whether it only asks what there is, as Alembic and careful revisions do."""
+    """Whether it only asks what there is, as Alembic and careful revisions do, or marks a place to come back to."""
     try:
         return all(_is_catalog_query(part.kind, part.body) for part in parse(sql))
     except SyntaxUnknownError:
@@ -18,6 +18,8 @@ def is_catalog_query(sql: str) -> bool:
 
 
 def _is_catalog_query(kind: str, body: Any) -> bool:
+    if kind == "transaction_stmt":
+        return body.get("kind") in ("TRANS_STMT_SAVEPOINT", "TRANS_STMT_ROLLBACK_TO", "TRANS_STMT_RELEASE")
     if kind != "select_stmt":
         return kind == "variable_show_stmt"
     nodes = list(walk(dict(body)))

@@ -17,6 +17,7 @@ STRONG = (
 )  # fmt: skip
 _SECONDS_ON_FEW_ROWS = 90.0
 _SECONDS_TO_BLOCK = 1
+_LADDER = ("SHARE UPDATE EXCLUSIVE", "ACCESS EXCLUSIVE")
 
 Lock = tuple[str, str]
 """A relation's name and a mode."""
@@ -45,7 +46,8 @@ class Trace:
 
     Args:
         touched: the relations that it locked, by oid.
-        error: what it failed with; `failed_in_statement` unless the revision's own code did.
+        error: what it failed with; `failed_in_statement` unless the revision's own code did;
+            `hung` if it had to be ended.
         skipped: texts that only ask about the catalog, and `parts` the statements of each other text.
     """
 
@@ -55,6 +57,7 @@ class Trace:
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
     failed_in_statement: bool = False
+    hung: bool = False
 
 
 class Relations:
@@ -99,7 +102,7 @@ class _Tracer:
         self._found = Trace()
         self._pid = 0
         self._blocker: Connection | None = None
-        self._in_the_way = False
+        self._ways = 0
         self._deadline = time.monotonic() + _SECONDS_ON_FEW_ROWS
 
     def run(self) -> Trace:
@@ -108,6 +111,7 @@ class _Tracer:
             message = self._receive()
             match message:
                 case ("before", _, _, sql, shape, autocommit, pid):
+                    self._unblock()  # of one that failed, and whose failure the revision caught
                     self._pid = pid or self._pid
                     before, _ = self._look()
                     self._found.statements.append(TracedStatement(sql, shape, autocommit, inherited=before))
@@ -139,11 +143,12 @@ class _Tracer:
             if self._found.statements:
                 locks, waits = self._look()
                 self._note(locks)
-                if waits and self._blocker is not None and self._in_the_way:
+                if waits and self._blocker is not None and self._ways:
                     self._step_aside(self._blocker)
                 elif waits:
                     self._unblock()
         self._migrator.kill()
+        self._found.hung = True
         text = (
             f"it did not end within {_SECONDS_ON_FEW_ROWS:.0f} seconds on few rows: does its loop end, or does it wait?"
         )
@@ -168,23 +173,25 @@ class _Tracer:
     def _block(self) -> None:
         """Stand in the way of a statement that releases its locks itself, so that each can be seen.
 
-        First the tables are held against everything, until it asks for its first lock. Then they are held as by an open
+        The tables are held against everything, and whenever it waits, against less. Last they are held as by an open
         write, for which a concurrent build waits.
         """
         blocker = self._server.connect(self._database, autocommit=False)
         lock_tables(blocker)
-        blocker.execute("SAVEPOINT held")
         blocker.execute(f"SET LOCAL lock_timeout = '{_SECONDS_TO_BLOCK}s'".encode())
-        self._in_the_way = True
+        self._ways = 0
         try:
-            lock_tables(blocker, "ACCESS EXCLUSIVE")
+            for mode in _LADDER:
+                blocker.execute(f"SAVEPOINT way_{self._ways}".encode())
+                self._ways += 1
+                lock_tables(blocker, mode)
         except psycopg.errors.LockNotAvailable:
             self._step_aside(blocker)
         self._blocker = blocker
 
     def _step_aside(self, blocker: Connection) -> None:
-        blocker.execute("ROLLBACK TO SAVEPOINT held")
-        self._in_the_way = False
+        self._ways -= 1
+        blocker.execute(f"ROLLBACK TO SAVEPOINT way_{self._ways}".encode())
 
     def _unblock(self) -> None:
         blocker, self._blocker = self._blocker, None
