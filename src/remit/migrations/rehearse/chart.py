@@ -10,6 +10,7 @@ from remit.migrations.rehearse.verdict import shorten, show_ms
 _WIDTH, _LEFT, _END = 960, 90, 940
 _ROW, _PLOT = 18, 170
 _SLICES = 400
+_CHARACTER, _ROOM_FOR_TIME = 6.8, 15
 _MOST_ROWS = 20
 _COLOURS = {"readers": "#2e90fa", "writers": "#f79009", "unrelated reader": "#98a2b3"}
 
@@ -54,11 +55,12 @@ def _draw_statements(revision: RevisionReport, timeline: Timeline) -> list[str]:
         y = 10 + row * _ROW
         start = _x(timeline, statement.started_ms)
         width = max(_x(timeline, statement.started_ms + statement.duration_ms) - start, 2)
-        text = escape(f"{number}: {shorten(statement.sql, 110)} ({show_ms(statement.duration_ms)})")
         right = start + width + 6
         anchor, place = ("start", right) if right < _WIDTH * 0.55 else ("end", start - 6)
         if right >= _WIDTH * 0.55 and start < _WIDTH * 0.55:
             anchor, place = "start", start + 6
+        room = int((_WIDTH - place if anchor == "start" else place) / _CHARACTER) - _ROOM_FOR_TIME
+        text = escape(f"{number}: {shorten(statement.sql, max(room, 10))} ({show_ms(statement.duration_ms)})")
         found.append(
             f'<rect x="{start:.1f}" y="{y}" width="{width:.1f}" height="{_ROW - 5}" rx="2" fill="#7f56d9" '
             'opacity=".45"/>'
