@@ -49,6 +49,7 @@ from remit.rpc import forward
 from remit.rpc import routes as rpc
 from remit.rpc.client import AgentClient
 from remit.settings import Settings
+from remit.snapshots import Snapshots
 from remit.streams.hub import StreamHub
 from remit.tasks import routes as tasks
 from remit.telemetry.middleware import RequestContext
@@ -110,9 +111,9 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         shadow = Shadow(database, engine, elsewhere)
         app.state.decider = Decider(engine, modes, elsewhere, shadow)
         app.state.agents = AgentClient(settings, app.state.tracing)
+        app.state.snapshots = Snapshots(settings)
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
-        providers = settings.identity_providers
-        app.state.tokens = TokenVerifier(providers, identity_http) if providers else None
+        app.state.tokens = TokenVerifier.open(settings.identity_providers, identity_http)
         app.state.authn = (
             ProviderAuthentication(settings, identity_http, database, engine, kept) if kept is not None else None
         )
@@ -157,9 +158,8 @@ async def _close(state: State, loops: Sequence[asyncio.Task[None]], identity_htt
         await asyncio.gather(*loops, return_exceptions=True)
     if state.hub.redis is not None:
         await state.hub.redis.aclose()
-    await state.agents.aclose()
-    await identity_http.aclose()
-    await state.tracing.aclose()
+    for part in (state.agents, state.snapshots, identity_http, state.tracing):
+        await part.aclose()
     if state.delivery is not None:
         await state.delivery.aclose()
     await state.database.close()

@@ -9,17 +9,18 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field, ValidationError
 
 from remit.authz.guard import CurrentCaller, absent, authorize, label_of
-from remit.authz.route import GuardedRoute, requires
+from remit.authz.route import GuardedRoute, parse_json, requires
 from remit.content import JsonObject, TaskMessageContent, Text
 from remit.db.pool import Connection
 from remit.errors import BadRequest, Invalid
 from remit.ids import new_id
 from remit.messages.service import COLUMNS, StreamingStatus, TaskMessage, read_message
 from remit.paging import Id
+from remit.snapshots import LONGEST_ADDRESS, Snapshots
 from remit.states import COLUMNS as STATE_COLUMNS
 from remit.states import State, read_state
 from remit.tasks.service import TASK
@@ -78,13 +79,34 @@ class SnapshotState(BaseModel):
     updated_at: Moment | None = None
 
 
-class RehydrateTaskRequest(BaseModel):
-    """A snapshot as export gives it. `snapshot_url` is refused: this server fetches nothing that a caller names."""
+class Snapshot(BaseModel):
+    """A snapshot as export gives it."""
 
     task_id: Id
     messages: list[SnapshotMessage] = []
     task_states: list[SnapshotState] = []
-    snapshot_url: Text | None = None
+
+
+class RehydrateTaskRequest(Snapshot):
+    """A snapshot, or the https address where it is."""
+
+    snapshot_url: Annotated[Text, Field(min_length=1, max_length=LONGEST_ADDRESS)] | None = None
+
+
+class ExportTaskToUrlRequest(BaseModel):
+    """Where the snapshot is to be put: an https address that takes a PUT."""
+
+    upload_url: Annotated[Text, Field(min_length=1, max_length=LONGEST_ADDRESS)]
+
+
+class ExportTaskToUrlResponse(BaseModel):
+    """What was put there."""
+
+    task_id: str
+    upload_url: str
+    uploaded_bytes: int
+    messages_count: int
+    task_states_count: int
 
 
 @router.get("/{task_id}/export", openapi_extra=requires("task", "read"))
@@ -103,6 +125,24 @@ async def export_task(caller: CurrentCaller, task_id: Id) -> ExportTaskResponse:
         task_id=task_id,
         messages=[read_message(row) for row in messages],
         task_states=[read_state(row) for row in states],
+    )
+
+
+@router.post("/{task_id}/export", openapi_extra=requires("task", "read"))
+async def export_task_to_url(
+    caller: CurrentCaller, request: Request, task_id: Id, body: ExportTaskToUrlRequest
+) -> ExportTaskToUrlResponse:
+    """Put what a GET would answer to an address of the caller's, such as a presigned one of an object store."""
+    exported = await export_task(caller, task_id)
+    snapshot = exported.model_dump_json().encode()
+    snapshots: Snapshots = request.app.state.snapshots
+    await snapshots.put(body.upload_url, snapshot, "body.upload_url")
+    return ExportTaskToUrlResponse(
+        task_id=task_id,
+        upload_url=body.upload_url,
+        uploaded_bytes=len(snapshot),
+        messages_count=len(exported.messages),
+        task_states_count=len(exported.task_states),
     )
 
 
@@ -192,15 +232,15 @@ SELECT s.id, t.tenant_id, t.id, t.agent_id, s.state,
 
 
 @router.post("/{task_id}/rehydrate", status_code=204, openapi_extra=requires("task", "update"))
-async def rehydrate_task(caller: CurrentCaller, task_id: Id, body: RehydrateTaskRequest) -> None:
+async def rehydrate_task(caller: CurrentCaller, request: Request, task_id: Id, body: RehydrateTaskRequest) -> None:
     """Bring a snapshot back into the task that it was taken of, which must be clean: all of it or nothing."""
     await authorize(caller, TASK, "update", id=task_id, columns="t.id")
-    if body.snapshot_url is not None:
-        raise Invalid([("body.snapshot_url", "must be absent: send the snapshot itself in messages and task_states")])
+    snapshot = await _fetch(request, body)
     named = {
         body.task_id,
-        *(message.task_id for message in body.messages),
-        *(state.task_id for state in body.task_states),
+        snapshot.task_id,
+        *(message.task_id for message in snapshot.messages),
+        *(state.task_id for state in snapshot.task_states),
     }
     if named != {task_id}:
         raise BadRequest("The snapshot is of another task.")
@@ -210,19 +250,34 @@ async def rehydrate_task(caller: CurrentCaller, task_id: Id, body: RehydrateTask
             task = await _lock(connection, task_id)
             if task["cleaned_at"] is None:
                 raise BadRequest("The task is not clean. Only what was cleaned can be brought back.")
-            if any(state.agent_id != task["agent_id"] for state in body.task_states):
+            if any(state.agent_id != task["agent_id"] for state in snapshot.task_states):
                 raise Invalid([("body.task_states", "must be of the agent of the task")])
             await connection.execute(
                 _INSERT_MESSAGES,
                 task_id,
-                _dump(body.messages),
+                _dump(snapshot.messages),
                 None if is_agent else caller.principal.id,
                 caller.principal.id if is_agent else None,
             )
-            await connection.execute(_INSERT_STATES, task_id, _dump(body.task_states))
+            await connection.execute(_INSERT_STATES, task_id, _dump(snapshot.task_states))
             await connection.execute("UPDATE tasks SET cleaned_at = NULL WHERE id = $1", task_id)
     except asyncpg.UniqueViolationError as error:
         raise BadRequest("A message or a state of the snapshot exists already.") from error
+
+
+async def _fetch(request: Request, body: RehydrateTaskRequest) -> Snapshot:
+    """The snapshot of a request: in its body, or at the address that it names; no connection is held meanwhile."""
+    if body.snapshot_url is None:
+        return body
+    if body.messages or body.task_states:
+        raise Invalid([("body.snapshot_url", "must be absent where the snapshot itself is sent")])
+    state = request.app.state
+    snapshots: Snapshots = state.snapshots
+    raw = await snapshots.get(body.snapshot_url, "body.snapshot_url")
+    try:
+        return Snapshot.model_validate(parse_json(raw, state.settings.max_json_depth))
+    except (Invalid, ValidationError) as error:
+        raise BadRequest("What the address in `body.snapshot_url` answers is no snapshot of a task.") from error
 
 
 def _dump(parts: Sequence[SnapshotMessage | SnapshotState]) -> list[dict[str, Any]]:

@@ -145,6 +145,12 @@ class Settings(BaseSettings):
         '`pip install "remit[telemetry]"`. Off by default.',
     )
 
+    snapshot_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts inside your network that callers may name for snapshots of tasks (JSON list); public "
+        "addresses may always be named. https either way.",
+    )
+
     # Limits
     rate_limit: str | None = Field(
         None,

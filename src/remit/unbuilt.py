@@ -46,7 +46,6 @@ UNBUILT: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET", "/deployment-history/{deployment_id}"),
     ),
     "Queries of Temporal workflows": (("GET", "/tasks/{task_id}/query/{query_name}"),),
-    "Export of a task to a URL": (("POST", "/tasks/{task_id}/export"),),
     "The Slack gateway": (
         ("POST", "/slack/events"),
         ("POST", "/slack/commands"),

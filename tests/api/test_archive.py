@@ -146,7 +146,7 @@ async def test_a_snapshot_that_does_not_belong_brings_nothing_back(world: World,
         ({"task_states": [{**state, "id": None}, {**state, "id": None}]}, 400),
         ({"task_states": [{**state, "task_id": other["id"]}]}, 400),
         ({"task_states": [{**state, "agent_id": new_id()}]}, 422),
-        ({"snapshot_url": "https://example.com/snapshot"}, 422),
+        ({"snapshot_url": "https://example.com/snapshot"}, 422),  # beside the snapshot itself
         ({"messages": [{**snapshot["messages"][0], "content": text("\x00")}]}, 422),
         ({"messages": [{"task_id": task["id"]}]}, 422),
     ):

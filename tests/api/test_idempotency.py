@@ -75,6 +75,21 @@ async def test_a_key_serves_every_create(world: World, fake: FakeAgent) -> None:
         ]
         assert [answer.status_code for answer in answers] == [200, 200], (path, answers[1].text)
         assert answers[0].json() == answers[1].json(), path
+    owned = await world.make_agent(fake.url, owner=world.alice)
+    made = {
+        "/agents/register": {"name": "once", "acp_url": fake.url, "acp_type": "sync"},
+        "/agents/register-build": {"name": "once-built", "description": "d"},
+        "/agent_api_keys": {"agent_id": owned.id, "name": "k", "api_key_type": "internal"},
+        "/agent_api_keys/webhook-trigger": {"agent_name": owned.name, "name": "a/b", "forward_path": "hook"},
+        "/checkpoints/put": {"thread_id": task["id"], "checkpoint_id": "1", "checkpoint": {"channel_versions": {}}},
+    }
+    for path, body in made.items():
+        first, again = [
+            await world.alice.call("POST", path, json=body, headers={"idempotency-key": path}) for _ in range(2)
+        ]
+        assert (first.status_code, again.status_code) == (200, 200), (path, first.text, again.text)
+        assert first.json() == again.json(), "a secret that got lost on the way is shown again"
+        assert again.headers["idempotent-replayed"] == "true", path
     for table, expected in (("messages", 3), ("states", 1), ("spans", 1)):
         rows = await world.seed.fetch(f"SELECT 1 FROM {table} WHERE task_id = $1", task["id"])
         assert len(rows) == expected, table
@@ -91,6 +106,13 @@ async def test_a_replay_shows_nothing_that_may_not_be_read_any_more(world: World
     replay = await world.bob.call("POST", "/messages", **sent)
     assert replay.status_code == 404
     assert "a secret of the task" not in replay.text
+    registration = {"name": "given-away", "acp_url": fake.url, "acp_type": "sync"}
+    sent = {"json": registration, "headers": {"idempotency-key": "r"}}
+    registered = (await world.bob.call("POST", "/agents/register", **sent)).json()
+    body = {"subject_type": "user", "subject_id": "alice", "role": "owner"}
+    await world.bob.put(f"/agents/{registered['id']}/access", body)
+    await world.alice.delete(f"/agents/{registered['id']}/access", subject_type="user", subject_id="bob")
+    assert registered["agent_api_key"] not in (await world.bob.call("POST", "/agents/register", **sent)).text
     created = await create(world.alice, agent, "k2")
     await world.alice.delete(f"/tasks/{created.json()['result']['id']}")
     assert (await create(world.alice, agent, "k2")).status_code == 404

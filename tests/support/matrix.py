@@ -151,6 +151,8 @@ ASKS: dict[str, Ask] = {
     "GET /tasks/{task_id}/stream": Ask("/tasks/{task}/stream"),
     "GET /tasks/name/{task_name}/stream": Ask("/tasks/name/{name}/stream"),
     "GET /tasks/{task_id}/export": Ask("/tasks/{task}/export"),
+    # Whoever may read is told that the address is none; nobody else is told anything of it.
+    "POST /tasks/{task_id}/export": Ask("/tasks/{task}/export", lambda _: {"upload_url": "http://here.invalid"}),
     "POST /tasks/{task_id}/clean": Ask(
         "/tasks/{task}/clean", lambda _: {"force": True}, task={"status": "COMPLETED"}, without=frozenset({"event"})
     ),

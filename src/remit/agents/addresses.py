@@ -9,7 +9,7 @@ address that was judged, so a name that changes what it resolves to in between g
 import asyncio
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
@@ -93,7 +93,7 @@ def read_ip(host: str) -> IPAddress | None:
 def classify_refused(address: IPAddress) -> str | None:
     """What kind of refused address this is, or None if it may be called."""
     if isinstance(address, IPv6Address):
-        carried = _carried_ipv4(address)
+        carried = carried_ipv4(address)
         if carried is not None:
             return classify_refused(carried)
     elif address in THIS_NETWORK:
@@ -116,9 +116,14 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     Names are resolved in threads of its own: an agent whose name server hangs holds up no other lookup of the
     process. Addresses are tried in the resolver's order, each with its share of the time.
+
+    Args:
+        refuse: why an address that a host name stands for is not called, None for one that is; by default
+            `classify_refused`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refuse: Callable[[str, IPAddress], str | None] | None = None) -> None:
+        self._refuse = refuse or (lambda _, address: classify_refused(address))
         self._backend = httpcore.AnyIOBackend()
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve-agent")
 
@@ -140,7 +145,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         addresses = await self._resolve(host, port, timeout)
-        allowed = [address for address in addresses if classify_refused(ip_address(address)) is None]
+        allowed = [address for address in addresses if self._refuse(host, ip_address(address)) is None]
         if not allowed:
             raise AddressRefused("The agent's host resolves to addresses that the server does not call.")
         for position, address in enumerate(allowed):
@@ -192,7 +197,7 @@ def _look_up(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found))
 
 
-def _carried_ipv4(address: IPv6Address) -> IPv4Address | None:
+def carried_ipv4(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address at which a packet to `address` ends up, where it is a carrier of one."""
     if any(address in carrier for carrier in IPV4_CARRIERS):
         return IPv4Address(int(address) & 0xFFFFFFFF)

@@ -33,6 +33,7 @@ async def register_build(caller: Caller, body: RegisterBuildRequest) -> Agent:
         NotFound: the name is taken by an agent that he may not read.
     """
     await authorize_tenant(caller, "create_agent")
+    caller.questions.add(("tenant", "create_agent", caller.principal.tenant_id))
     async with caller.database.transaction() as connection:
         agent_id = await insert_agent(
             connection,

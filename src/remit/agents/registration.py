@@ -9,7 +9,7 @@ from remit.agents.service import AGENT, COLUMNS, ACPType, Agent, enroll_agent, r
 from remit.audit import AuditEntry
 from remit.authz.engine import Engine
 from remit.authz.guard import Caller, authorize_tenant, judge, label_of, probe
-from remit.authz.model import Subject
+from remit.authz.model import Resource, Subject
 from remit.content import JsonObject, Text
 from remit.db.pool import Connection, Database
 from remit.errors import BadRequest, Forbidden, Invalid, Unauthenticated
@@ -95,7 +95,7 @@ async def register_by_subject(caller: Caller, url: str, body: RegisterAgentReque
             agent = await _update_agent(connection, row["id"], url, body)
         return RegisterAgentResponse(**dict(agent))
     await authorize_tenant(caller, "create_agent")
-    return await _enroll_and_register(
+    registered = await _enroll_and_register(
         caller.database,
         caller.engine,
         tenant_id=caller.principal.tenant_id,
@@ -104,6 +104,10 @@ async def register_by_subject(caller: Caller, url: str, body: RegisterAgentReque
         body=body,
         actor=caller.audit_entry("agent.enroll", "done"),
     )
+    # What a repeat is shown, the agent's key among it, takes as much as the registration of an agent that is there.
+    caller.questions.add((AGENT.type, "update", registered.id))
+    await caller.tell(Resource(AGENT.type, registered.id))
+    return registered
 
 
 async def register_openly(

@@ -15,7 +15,7 @@ from remit.agents.registration import (
     register_with_own_key,
 )
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
-from remit.authz.guard import CurrentCaller, get_caller
+from remit.authz.guard import CurrentCaller, begin_call_of
 from remit.authz.route import GuardedRoute, parse_filter, requires, unguarded
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.authz.visible import list_visible
@@ -70,7 +70,7 @@ async def register_agent(
         return await register_openly(
             state.database, state.engine, state.settings, host, request.state.request_id, url, body
         )
-    caller = get_caller(request, principal)
+    caller = await begin_call_of(request, principal)
     if principal.kind == "agent":
         return await register_with_own_key(caller, read_credentials(request)[0], url, body)
     return await register_by_subject(caller, url, body)

@@ -163,7 +163,16 @@ async def begin_call(request: Request) -> Caller:
         TooManyRequests: its principal has used up its rate.
         Others: as `once.begin_once`.
     """
-    caller = get_caller(request, await authenticate(request))
+    return await begin_call_of(request, await authenticate(request))
+
+
+async def begin_call_of(request: Request, principal: Principal) -> Caller:
+    """As `begin_call`, for a route that authenticates by itself.
+
+    Raises:
+        TooManyRequests, others: as `begin_call`.
+    """
+    caller = get_caller(request, principal)
     await request.app.state.limits.count_request(caller.actor)
     await begin_once(request, caller)
     return caller

@@ -52,6 +52,11 @@ class TokenVerifier:
     def __init__(self, providers: list[IdentityProvider], http: httpx.AsyncClient) -> None:
         self._providers = {provider.issuer: (provider, KeySet(provider, http)) for provider in providers}
 
+    @classmethod
+    def open(cls, providers: list[IdentityProvider], http: httpx.AsyncClient) -> "TokenVerifier | None":
+        """The verifier of these providers, None where there are none: no bearer secret is a token then."""
+        return cls(providers, http) if providers else None
+
     async def verify(self, token: str) -> Identity:
         """Whose a token is.
 

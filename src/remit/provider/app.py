@@ -59,8 +59,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.delivery = None
         app.state.authn = None
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
-        identities = settings.identity_providers
-        app.state.tokens = TokenVerifier(identities, identity_http) if identities else None
+        app.state.tokens = TokenVerifier.open(settings.identity_providers, identity_http)
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)
         remotes = await open_remotes(settings, engine)
         app.state.provider = Provider(
