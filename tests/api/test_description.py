@@ -29,9 +29,19 @@ CHECKS = [not_a_server_error, response_schema_conformance, content_type_conforma
 # A stream ends with its task, so one of a task that is there is not asked for; the matrix opens those.
 ENDLESS = "/stream"
 # What would take away what the other requests are to meet.
-FINAL = {("DELETE", "/agents/{agent_id}"), ("DELETE", "/tasks/{task_id}"), ("DELETE", "/tasks/{task_id}/access")}
-# Operations whose success depends on more than an id: a forwarded request, a session of the whole tenant, …
+FINAL = {
+    ("DELETE", path)
+    for path in (
+        "/agents/{agent_id}",
+        "/agents/name/{agent_name}",
+        "/agents/{agent_id}/access",
+        "/tasks/{task_id}",
+        "/tasks/name/{task_name}",
+        "/tasks/{task_id}/access",
+    )
+}
 LEAST_SUCCESSES = 40
+"""Operations, of some 75, that must have succeeded for who may: else what they answer is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Known:
     ids: dict[str, str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def known(server: Server) -> Known:
     async def make() -> Known:
         async with open_seeder(server.dsn, server.url) as seed:
