@@ -58,6 +58,7 @@ class Reader:
 
     Attributes:
         task_id: the task.
+        after: number of the newest entry that was looked at, shown or not.
         news: set when there may be something to read.
         inbox: what agents published to Redis since the last look.
         doubles: what was shown, so that nothing is shown twice.
@@ -65,6 +66,7 @@ class Reader:
     """
 
     task_id: str
+    after: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     inbox: list[str] = field(default_factory=list)
     doubles: Doubles = field(default_factory=Doubles)
@@ -203,12 +205,13 @@ class StreamHub:
             after: the number to start after.
             idle: seconds.
         """
+        reader.after = max(reader.after, after)
         while True:
-            entries, newest = await self.read_now(reader, after)
+            before = reader.after
+            entries = await self.read_now(reader)
             if entries:
                 yield entries
-            if newest > after or entries:
-                after = newest
+            if reader.after > before or entries:
                 continue
             try:
                 await asyncio.wait_for(reader.news.wait(), idle)
@@ -216,18 +219,19 @@ class StreamHub:
                 yield []
             reader.news.clear()
 
-    async def read_now(self, reader: Reader, after: int) -> tuple[list[StreamEntry], int]:
-        """What there is for a reader after a number, and the number to go on after."""
+    async def read_now(self, reader: Reader) -> list[StreamEntry]:
+        """What there is for a reader at this moment, after what it has looked at."""
         # Before the table is read: what an agent published before it ended its task is shown before that end.
-        early = self._take_inbox(reader, after)
-        kept = await self.read_kept(reader.task_id, after, READ_LIMIT)
-        early += self._take_inbox(reader, after)
-        entries = early + [entry for entry in kept if self._is_news(reader, entry)]
-        return entries, kept[-1].seq if kept else after
+        early = self._take_inbox(reader)
+        kept = await self.read_kept(reader.task_id, reader.after, READ_LIMIT)
+        early += self._take_inbox(reader)
+        if kept:
+            reader.after = kept[-1].seq
+        return early + [entry for entry in kept if self._is_news(reader, entry)]
 
-    def _take_inbox(self, reader: Reader, after: int) -> list[StreamEntry]:
+    def _take_inbox(self, reader: Reader) -> list[StreamEntry]:
         taken, reader.inbox = reader.inbox, []
-        return [StreamEntry(after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
+        return [StreamEntry(reader.after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
 
     def _is_news(self, reader: Reader, entry: StreamEntry) -> bool:
         double = self.redis is not None and reader.doubles.is_double(entry.data, "server")

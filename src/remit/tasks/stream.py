@@ -8,6 +8,7 @@ it gets `id:` lines, and keep-alives that are no block of their own.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from enum import Enum
 
 import orjson
 
@@ -21,6 +22,15 @@ BUFFERED_OF_ENDED_TASK = 10
 LATE_SECONDS = 5 * GATHER_SECONDS  # after which another process has written what it was told before
 AWAY_SECONDS = 1.0  # between two tries to reach a database that is away
 MOST_DIGITS = 20  # a longer number is not one of ours
+
+
+class Away(Enum):
+    """Nobody can say: the database is away."""
+
+    AWAY = "away"
+
+
+AWAY = Away.AWAY
 
 
 async def stream_task(
@@ -81,7 +91,7 @@ async def _show_live(
                 continue
             for number, entry in enumerate(entries):
                 if ends_stream(entry):
-                    late = await _look_once_more(reader, hub, entries[-1].seq, still_visible)
+                    late = await _look_once_more(reader, hub, still_visible)
                     for last in (*entries[number + 1 :], *late, entry):
                         yield _frame(last, resumes)
                     return
@@ -106,27 +116,33 @@ async def _follow(
             async with aclosing(hub.read(reader, after, ping)) as batches:
                 async for entries in batches:
                     # Asked before anything is shown: what was said after a revocation is not for the one revoked.
-                    if (now := await still_visible()) is None:
+                    while (now := await _ask(still_visible)) is AWAY:
+                        yield [], None
+                        await asyncio.sleep(AWAY_SECONDS)
+                    if not isinstance(now, Task):
                         return
-                    after = entries[-1].seq if entries else after
                     yield entries, now
         except (Unavailable, *UNREACHABLE):
             yield [], None
             await asyncio.sleep(AWAY_SECONDS)
 
 
+async def _ask(still_visible: Callable[[], Awaitable[Task | None]]) -> Task | Away | None:
+    try:
+        return await still_visible()
+    except (Unavailable, *UNREACHABLE):
+        return AWAY
+
+
 async def _look_once_more(
-    reader: Reader, hub: StreamHub, after: int, still_visible: Callable[[], Awaitable[Task | None]]
+    reader: Reader, hub: StreamHub, still_visible: Callable[[], Awaitable[Task | None]]
 ) -> list[StreamEntry]:
     """What was said before a task's end by way of another process, which writes it a moment later."""
     await asyncio.sleep(LATE_SECONDS)
     try:
-        if await still_visible() is None:
-            return []
-        entries, _ = await hub.read_now(reader, after)
+        return await hub.read_now(reader) if await still_visible() is not None else []
     except (Unavailable, *UNREACHABLE):
         return []
-    return entries
 
 
 def ends_stream(entry: StreamEntry) -> bool:
