@@ -54,6 +54,12 @@ async def read(graph: SpiceDB, type: str, id: str) -> set[str]:
     return {f"{one.relation}@{one.subject}" for one in relationships}
 
 
+async def token_of(seed: Seeder, task_id: str) -> str:
+    (row,) = await seed.fetch("SELECT authz_zedtoken FROM tasks WHERE id = $1", task_id)
+    token: str = row["authz_zedtoken"]
+    return token
+
+
 async def outbox(seed: Seeder, resource_id: str) -> list[Json]:
     return await seed.fetch("SELECT * FROM outbox WHERE resource_id = $1", resource_id)
 
@@ -170,7 +176,59 @@ async def test_a_write_whose_answer_was_lost_is_found_out(
     assert len(lost) == 1
     assert await outbox(world.seed, task["id"]) == []
     assert "viewer@user:bob" in await read(graph, "task", task["id"])
+    assert (await world.bob.get(f"/tasks/{task['id']}")).status_code == 200
+    lost.clear()
+    before = await token_of(world.seed, task["id"])
     await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id="bob")
+    assert len(lost) == 1
+    assert "viewer@user:bob" not in await read(graph, "task", task["id"])
+    # Without the token of the lost answer SpiceDB may answer from a moment at which he still had it.
+    assert await token_of(world.seed, task["id"]) != before
+    assert (await world.bob.get(f"/tasks/{task['id']}")).status_code == 404
+
+
+async def test_a_write_that_nobody_knows_of_is_undone_with_its_relationship(
+    spiced: tuple[Server, World], graph: SpiceDB, fake: FakeAgent
+) -> None:
+    """A share arrives, no answer to it does, and it is taken back: locally nothing is left to say, there everything."""
+    server, world = spiced
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    deliver = server.app.state.remote.deliver
+
+    async def lose_every_answer(delivery: Any) -> Any:
+        await deliver(delivery)
+        raise RemoteError("lost", transient=True, exception_class="Lost")
+
+    server.app.state.remote.deliver = lose_every_answer
+    await world.alice.share(task, world.bob, "viewer")
+    assert "viewer@user:bob" in await read(graph, "task", task["id"])
+    server.app.state.remote.deliver = deliver
+    await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id="bob")
+    assert await outbox(world.seed, task["id"]) == []
+    assert "viewer@user:bob" not in await read(graph, "task", task["id"])
+    assert (await world.bob.get(f"/tasks/{task['id']}")).status_code == 404
+
+
+async def test_a_deliverer_that_died_between_write_and_record_is_found_out(
+    spiced: tuple[Server, World], graph: SpiceDB, fake: FakeAgent
+) -> None:
+    server, world = spiced
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
+    deliver = server.app.state.remote.deliver
+
+    async def die_afterwards(delivery: Any) -> Any:
+        await deliver(delivery)
+        raise KeyError("as if the process had ended here")
+
+    server.app.state.remote.deliver = die_afterwards
+    assert (await world.alice.share(task, world.bob, "viewer")).status_code == 500
+    server.app.state.remote.deliver = deliver
+    await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id="bob")
+    await world.seed.execute("UPDATE projections SET leased_until = now() - interval '1 second'")
+    await relay(server)
+    assert await outbox(world.seed, task["id"]) == []
     assert "viewer@user:bob" not in await read(graph, "task", task["id"])
 
 

@@ -15,6 +15,7 @@ from support.processes import free_port
 from support.server import Server, serve
 from support.spicedb_host import SpiceProcess, run_spicedb
 
+from remit.authz.errors import PreconditionFailed
 from remit.authz.model import Resource
 from remit.authz.remote import Delivery, RemoteError
 from remit.authz.spicedb import SpiceDB
@@ -124,6 +125,32 @@ async def test_a_failure_that_stays_is_not_repeated_and_is_listed(
         (entry,) = await world.seed.fetch("SELECT * FROM outbox WHERE resource_id = $1", task_id)
         assert (entry["dead_at"] is not None, entry["last_error"]) == (True, "PermissionDenied")
         assert fake.calls == []
+
+
+async def test_an_engine_that_hangs_while_it_is_looked_into_leaves_the_change_to_the_worker(
+    database: str, spice: SpiceProcess, graph: SpiceDB, fake: FakeAgent
+) -> None:
+    async with installation(database, spice) as (server, world):
+        agent = await world.make_agent(fake.url)
+        task = await world.alice.make_task(agent)
+        remote = server.app.state.remote
+        deliver, hangs = remote.deliver, asyncio.Event()
+
+        async def refuse_then_hang(delivery: Delivery) -> str | None:
+            if delivery.delivered is not None and not hangs.is_set():
+                hangs.set()
+                raise PreconditionFailed("another version")
+            await asyncio.Event().wait()
+            return None
+
+        remote.deliver = refuse_then_hang
+        assert (await world.alice.share(task, world.bob, "viewer")).status_code == 200
+        assert hangs.is_set()
+        remote.deliver = deliver
+        await relay(server)
+        assert await world.seed.fetch("SELECT 1 FROM outbox WHERE resource_id = $1", task["id"]) == []
+        there, _ = await graph.read_resource(Resource("task", task["id"]))
+        assert "viewer" in {one.relation for one in there}
 
 
 async def test_exhaustion_keeps_the_row_and_defers(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from remit.db.pool import Connection
 
 log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
 
 REPEATS = 3
 FIRST_WAIT_SECONDS, JITTER_SECONDS = 0.2, 0.1
@@ -136,7 +138,7 @@ class Deliverer:
     async def _deliver_leased(self, lease: Lease, by: By, actor: Subject | None) -> Result:
         while True:
             async with self.database.connection() as connection:
-                difference = await read_difference(connection, self.engine, lease.resource)
+                difference = await read_difference(connection, self.engine, lease)
                 delivery = await self._prepare(connection, lease, difference, actor)
             op: Op = "deregister" if difference.gone else "register"
             token = None
@@ -195,12 +197,7 @@ class Deliverer:
 
     async def _send_once(self, delivery: Delivery, seconds: float) -> str | None:
         try:
-            async with asyncio.timeout(seconds):
-                return await self.remote.deliver(delivery)
-        except TimeoutError as error:
-            raise RemoteError(
-                "the engine elsewhere did not answer in time", transient=True, exception_class="DeadlineExceeded"
-            ) from error
+            return await _in_time(self.remote.deliver(delivery), seconds)
         except PreconditionFailed:
             return await self._reconcile(delivery, seconds)
 
@@ -208,17 +205,12 @@ class Deliverer:
         """The projection has another version than was recorded: a write of unknown outcome got through, perhaps ours.
 
         What it holds is read, and the difference to what holds locally is sent under the version that it has. What
-        others wrote there is left alone: only what Remit has ever written is removed.
+        others wrote there is left alone: only what Remit has ever written is removed. If it was ours, it is sent once
+        more all the same: its answer has the token without which the change might not be seen yet.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                there, version = await self.remote.read_resource(delivery.resource)
-        except TimeoutError as error:
-            raise RemoteError(
-                "the engine elsewhere could not be read in time", transient=True, exception_class="DeadlineExceeded"
-            ) from error
+        there, version = await _in_time(self.remote.read_resource(delivery.resource), seconds)
         if version == delivery.version:
-            return None
+            return await _in_time(self.remote.deliver(replace(delivery, delivered=version)), seconds)
         async with self.database.connection() as connection:
             wanted = await self.names.translate(connection, await self.engine.read(connection, delivery.resource))
             ever = await self.names.translate(
@@ -233,8 +225,7 @@ class Deliverer:
             touch=tuple(one for one in wanted if one not in known),
             delete=tuple(one for one in there if _key(one) in own - kept),
         )
-        async with asyncio.timeout(seconds):
-            return await self.remote.deliver(again)
+        return await _in_time(self.remote.deliver(again), seconds)
 
     async def _waits_for_agent(self, connection: "Connection", resource: Resource) -> bool:
         waits: bool = resource.type != "agent" and await connection.fetchval(
@@ -269,6 +260,16 @@ class Deliverer:
             wait = min(LONGEST_RETRY, timedelta(seconds=0.5 * 2 ** min(attempts or 0, 10)))
             await put_off(connection, lease, name, wait)
         return Result(Outcome.PENDING)
+
+
+async def _in_time(call: Awaitable[Answer], seconds: float) -> Answer:
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise RemoteError(
+            "the engine elsewhere did not answer in time", transient=True, exception_class="DeadlineExceeded"
+        ) from error
 
 
 def _key(relationship: Relationship) -> tuple[Resource, str, Subject]:

@@ -71,10 +71,11 @@ async def deliver_many(deliverer: Deliverer, resources: Sequence[Resource]) -> d
         leases = await take_leases(connection, resources, PATIENCE["worker"].lease)
         results = {one: Result(Outcome.PENDING) for one in {*resources} - {lease.resource for lease in leases}}
         changes = await _read_changes(connection, deliverer, leases)
-        large = [change for change in changes if change.size > MOST_OF_ONE]
-        if large:
-            await free_leases(connection, [change.lease for change in large])
-    for part in _parts(change for change in changes if change.size <= MOST_OF_ONE):
+        # What an earlier attempt left is not known here: such a one is looked into by itself.
+        alone = [change for change in changes if change.size > MOST_OF_ONE or change.lease.unsure]
+        if alone:
+            await free_leases(connection, [change.lease for change in alone])
+    for part in _parts(change for change in changes if change not in alone):
         results |= await _deliver_part(deliverer, part)
     return results
 

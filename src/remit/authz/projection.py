@@ -15,29 +15,39 @@ MOST_UPDATES = 900
 
 KEY = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation"
 
-# Versions grow by chance amounts: after a restore of this database the same number is not given twice.
+# Versions grow by chance amounts: after a restore of this database the same number is not given twice. Whoever held the
+# lease and did not give it back has died or lost this database: that counts as an attempt.
 _LEASE = """
 INSERT INTO projections AS p (resource_type, resource_id, fence, leased_until)
 VALUES ($1, $2, greatest(1, $4::bigint) + floor(random() * 1000000)::bigint, now() + $3::interval)
 ON CONFLICT (resource_type, resource_id) DO UPDATE
    SET fence = greatest(p.fence, $4::bigint) + 1 + floor(random() * 1000000)::bigint,
-       leased_until = now() + $3::interval
+       attempts = p.attempts + (p.leased_until IS NOT NULL)::int, leased_until = now() + $3::interval
  WHERE p.leased_until IS NULL OR p.leased_until < now()
-RETURNING fence, delivered_version, now() AS began
+RETURNING fence, delivered_version, now() AS began, attempts > 0 AS unsure
 """
 
-# Both sets in one snapshot with the entries that it has seen: an entry that commits later keeps its place.
+# Both sets in one snapshot with the entries that it has seen: an entry that commits later keeps its place. Where an
+# earlier attempt ended nobody knows how ($6), nothing counts as delivered, and whatever was taken away since the oldest
+# entry may have been: what was written and taken away again in between is in neither of the two sets.
 _DIFFERENCE = f"""
 WITH local AS (
   SELECT {KEY}, expires_at FROM relationships WHERE resource_type = $3 AND resource_id = $4
      AND (expires_at IS NULL OR expires_at > now())
 ), held AS (
   SELECT {KEY}, expires_at FROM projected_relationships WHERE resource_type = $3 AND resource_id = $4
+), perhaps AS (
+  SELECT {KEY} FROM held
+  UNION
+  SELECT {KEY} FROM relationship_history WHERE $6 AND resource_type = $3 AND resource_id = $4
+     AND removed_at >= coalesce(
+       (SELECT min(o.created_at) FROM outbox o WHERE o.resource_type = $1 AND o.resource_id = $2), '-infinity')
 ), taken AS (
-  SELECT {KEY}, h.expires_at, TRUE AS removed FROM held h LEFT JOIN local l USING ({KEY}) WHERE l.relation IS NULL
+  SELECT {KEY}, NULL::timestamptz AS expires_at, TRUE AS removed FROM perhaps LEFT JOIN local l USING ({KEY})
+   WHERE l.relation IS NULL
 ), given AS (
   SELECT {KEY}, l.expires_at, FALSE AS removed FROM local l LEFT JOIN held h USING ({KEY})
-   WHERE h.relation IS NULL OR h.expires_at IS DISTINCT FROM l.expires_at
+   WHERE $6 OR h.relation IS NULL OR h.expires_at IS DISTINCT FROM l.expires_at
 )
 SELECT d.*, NULL::bigint AS entry, NULL::boolean AS forward
   FROM (SELECT * FROM taken UNION ALL SELECT * FROM given ORDER BY removed DESC LIMIT $5) d
@@ -56,12 +66,14 @@ class Lease:
         fence: the version that this holder writes; greater than that of every holder before.
         delivered: the version that was delivered last, None for none.
         began: when, by the database's clock.
+        unsure: attempts since that delivery have ended nobody knows how, so the projection may hold more than is known.
     """
 
     resource: Resource
     fence: int
     delivered: int | None
     began: datetime
+    unsure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,7 @@ class Difference:
         forward: the agent of the task is to be called.
         whole: nothing was left out for its size.
         gone: no relationship of the resource is left.
+        unsure: it is against a projection that is not known.
     """
 
     touch: tuple[Relationship, ...]
@@ -83,11 +96,12 @@ class Difference:
     forward: bool
     whole: bool
     gone: bool
+    unsure: bool
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to send."""
-        return not self.touch and not self.delete
+        """Whether there is nothing to send; where the projection is not known, its version at least is."""
+        return not self.touch and not self.delete and not self.unsure
 
 
 async def take_lease(connection: Connection, resource: Resource, length: timedelta, beyond: int = 0) -> Lease | None:
@@ -101,14 +115,17 @@ async def take_lease(connection: Connection, resource: Resource, length: timedel
     """
     stored = str(encode_id(resource.type, resource.id))
     row = await connection.fetchrow(_LEASE, resource.type, stored, length, beyond)
-    return Lease(resource, row["fence"], row["delivered_version"], row["began"]) if row else None
+    if row is None:
+        return None
+    return Lease(resource, row["fence"], row["delivered_version"], row["began"], row["unsure"])
 
 
-async def read_difference(connection: Connection, engine: PostgresEngine, resource: Resource) -> Difference:
-    """What is to be delivered now: one statement."""
+async def read_difference(connection: Connection, engine: PostgresEngine, lease: Lease) -> Difference:
+    """What is to be delivered now under a lease."""
+    resource = lease.resource
     stored = str(encode_id(resource.type, resource.id))
     type_code = engine.codes.types[resource.type]
-    rows = await connection.fetch(_DIFFERENCE, resource.type, stored, type_code, stored, MOST_UPDATES + 1)
+    rows = await connection.fetch(_DIFFERENCE, resource.type, stored, type_code, stored, MOST_UPDATES + 1, lease.unsure)
     changes = [row for row in rows if row["entry"] is None]
     entries = [row for row in rows if row["entry"] is not None]
     sent = changes[:MOST_UPDATES]
@@ -124,6 +141,7 @@ async def read_difference(connection: Connection, engine: PostgresEngine, resour
         forward=any(row["forward"] for row in entries),
         whole=len(changes) <= MOST_UPDATES,
         gone=not left,
+        unsure=lease.unsure,
     )
 
 

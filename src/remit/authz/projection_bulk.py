@@ -13,9 +13,10 @@ _LEASES = """
 INSERT INTO projections AS p (resource_type, resource_id, fence, leased_until)
 SELECT $1, w.id, 1 + floor(random() * 1000000)::bigint, now() + $3::interval FROM unnest($2::uuid[]) w (id)
 ON CONFLICT (resource_type, resource_id) DO UPDATE
-   SET fence = p.fence + 1 + floor(random() * 1000000)::bigint, leased_until = now() + $3::interval
+   SET fence = p.fence + 1 + floor(random() * 1000000)::bigint,
+       attempts = p.attempts + (p.leased_until IS NOT NULL)::int, leased_until = now() + $3::interval
  WHERE p.leased_until IS NULL OR p.leased_until < now()
-RETURNING resource_id::text AS id, fence, delivered_version, now() AS began
+RETURNING resource_id::text AS id, fence, delivered_version, now() AS began, attempts > 0 AS unsure
 """
 
 
@@ -23,7 +24,9 @@ async def take_leases(connection: Connection, resources: Sequence[Resource], len
     """`take_lease` for many resources of one type; those that another one delivers to are left out."""
     by_id = {encode_text(resource.type, resource.id): resource for resource in resources}
     rows = await connection.fetch(_LEASES, resources[0].type, sorted(by_id), length)
-    return [Lease(by_id[row["id"]], row["fence"], row["delivered_version"], row["began"]) for row in rows]
+    return [
+        Lease(by_id[row["id"]], row["fence"], row["delivered_version"], row["began"], row["unsure"]) for row in rows
+    ]
 
 
 async def free_leases(connection: Connection, leases: Sequence[Lease]) -> None:
