@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from lint.conftest import MakeProject, write_revision
@@ -18,6 +19,12 @@ def rules_of(out: str) -> dict[str, list[str]]:
         if finding["level"] != "note":
             found.setdefault(finding["revision"], []).append(finding["rule"])
     return found
+
+
+def commit_all(folder: Path) -> None:
+    git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *arguments], check=True)
 
 
 def test_long_history(make_project: MakeProject, capsys: Capture) -> None:
@@ -43,9 +50,7 @@ def test_long_history(make_project: MakeProject, capsys: Capture) -> None:
 def test_since(make_project: MakeProject, capsys: Capture) -> None:
     config = make_project()
     write_revision(config.parent, "op.execute('UPDATE users SET age = 0')")
-    git = ["git", "-C", str(config.parent), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "all"]):
-        subprocess.run([*git, *arguments], check=True)
+    commit_all(config.parent)
     code, out, _ = run_lint(config, capsys, "--since", "main", "--format", "json")
     assert (code, json.loads(out)["revisions"]) == (0, 0)
     write_revision(config.parent, "op.drop_index('ix_users_name')", "0003", "0002")
@@ -103,3 +108,24 @@ def test_helper_is_suppressed_where_it_sends(make_project: MakeProject, capsys: 
     assert rules_of(run_lint(config, capsys, "--format", "json")[1]) == {"0002": ["backfill-in-migration"]}
     helper.write_text(f"{text}  # remit: allow backfill-in-migration because it is small\n")
     assert rules_of(run_lint(config, capsys, "--format", "json")[1]) == {}
+
+
+def test_relation_dropped_from_the_schema_file(make_project: MakeProject, capsys: Capture) -> None:
+    config = make_project()
+    schema = config.parent / "graph.zed"
+    settings = '[tool.remit.lint]\nrelation_schema = ["graph.zed"]\n'
+    (config.parent / "pyproject.toml").write_text(settings)
+    schema.write_text("definition task {\n  relation owner: user // relation old: user\n  relation reader: user\n}\n")
+    write_revision(config.parent, "pass")
+    commit_all(config.parent)
+    assert rules_of(run_lint(config, capsys, "--format", "json")[1]) == {}
+    schema.write_text("definition task {\n  relation owner: user\n  permission read = owner\n}\n")
+    rule = "dropped-relation-has-relationships"
+    assert rules_of(run_lint(config, capsys, "--format", "json")[1]) == {"0002": [rule]}
+    write_revision(config.parent, "op.execute(\"DELETE FROM relationships WHERE relation = 'reader'\")", "0003", "0002")
+    for arguments in ((), ("--since", "main")):
+        _, out, _ = run_lint(config, capsys, "--format", "json", *arguments)
+        assert rule not in out
+    write_revision(config.parent, "op.execute(\"DELETE FROM relationships WHERE relation = 'owner'\")", "0003", "0002")
+    _, out, _ = run_lint(config, capsys, "--since", "main", "--format", "json")
+    assert rule in out

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from remit.migrations import run
 from remit.migrations.history import make_page
-from remit.migrations.lint.effects import Mode
+from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.project import make_project
 from remit.migrations.plan import PlannedRevision, make_plan, name_mode
 

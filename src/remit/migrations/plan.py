@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from remit.migrations.lint.effects import Mode, find_locks
+from remit.migrations.lint.locks import Mode, find_locks
 from remit.migrations.lint.project import Project
 from remit.migrations.lint.run import read_history
 from remit.migrations.lint.view import RevisionView, Step

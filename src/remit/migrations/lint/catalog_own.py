@@ -133,6 +133,18 @@ OWN = (
         "with op.get_context().autocommit_block():\n    op.execute(…)  # the statement, in a revision of its own",
     ),
     Rule(
+        "concurrently-on-partitioned", "error", "An index of a partitioned table cannot be built concurrently",
+        "{table} is partitioned: PostgreSQL refuses CREATE INDEX CONCURRENTLY on it, and the migration fails here",
+        "Each partition can have its index built concurrently. The index of the parent is made first, empty and "
+        "invalid, on the parent ONLY; it is valid once every partition's index is attached.",
+        'op.execute("CREATE INDEX {name} ON ONLY {table} ({column})")\n'
+        "# the next revision, for each partition\n"
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("CREATE INDEX CONCURRENTLY {name}_part ON PARTITION ({column})")\n'
+        "# the next revision\n"
+        'op.execute("ALTER INDEX {name} ATTACH PARTITION {name}_part")',
+    ),
+    Rule(
         "several-heads", "error", "Several heads",
         "the history has several heads ({heads}): `alembic upgrade head` refuses",
         "Two branches that were merged in git each added a revision to the same one.",
@@ -176,6 +188,28 @@ OWN = (
         "# name the columns in the query instead of *, and recycle the connections after the migration",
     ),
     Rule(
+        "on-conflict-index-missing", "error", "A unique index that code needs is gone for a while",
+        "{name} is dropped: {why}",
+        "INSERT … ON CONFLICT names columns or a constraint, and PostgreSQL refuses it (`there is no unique or "
+        "exclusion constraint matching the ON CONFLICT specification`) from the commit of the drop until the new one "
+        "is built: minutes on a large table. Meanwhile nothing stops duplicates either.",
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}_new")\n'
+        '    op.execute("CREATE UNIQUE INDEX CONCURRENTLY {name}_new ON {table} ({column})")\n'
+        "# the next revision, when the new one is there\n"
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")',
+    ),
+    Rule(
+        "dropped-relation-has-relationships", "error", "A relation is dropped while relationships of it exist",
+        "{what} is no longer in {file}, {why}, and no migration deletes its relationships: they stay in the store, "
+        "where nothing explains or removes them",
+        "A store refuses a schema that drops a relation in use, or keeps rows that grant rights again if the name "
+        "comes back. Delete the relationships first, while the old schema is still in force.",
+        "# while the old schema is in force; in batches, if there are many\n"
+        "op.execute(\"DELETE FROM relationships WHERE resource_type = '{type}' AND relation = '{name}'\")",
+    ),
+    Rule(
         "registered-rows-changed", "error", "Rows of a registered table change without the graph",
         "the migration {done} {table}, whose rows are resources of the relationship graph, and registers nothing: "
         "permissions and rows no longer agree",
@@ -201,6 +235,14 @@ OWN = (
         "`remit: allow {rule}` has no reason: it suppresses nothing until it says `because …`",
         "Whoever reads it later must know what was considered.",
         "# remit: allow {rule} because …",
+    ),
+    Rule(
+        "executed-to-be-judged", "note", "A revision that was executed to be judged",
+        "the revision cannot be rendered ({error}), so that it was executed against an embedded scratch database: "
+        "what it would do with the rows of yours is not known",
+        "A revision that asks the database a question takes one way in an empty database and perhaps another in a full "
+        "one. The linter judges the way it took.",
+        "# write the statements so that they need no answer: IF NOT EXISTS, ON CONFLICT, WHERE NOT EXISTS",
     ),
     Rule(
         "downgrade-not-judged", "note", "A downgrade that could not be rendered",

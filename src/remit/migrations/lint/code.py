@@ -13,6 +13,7 @@ from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, name_of, par
 _SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
 _VERBS = ("select", "insert", "update", "delete", "with", "merge")
 _DRIVERS = {"asyncpg": "asyncpg", "psycopg": "psycopg"}
+_CACHE_SIZES = ("statement_cache_size", "prepared_statement_cache_size", "prepare_threshold")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Mention:
         return f"{self.file}:{self.line}"
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """What an INSERT takes as its conflict: columns, or a constraint by its name."""
+
+    columns: frozenset[str]
+    constraint: str
+    mention: Mention
+
+
 @dataclass
 class CodeIndex:
     """What the code names.
@@ -34,13 +44,20 @@ class CodeIndex:
         tables: where each table is named.
         columns: where each column of a table is named.
         stars: where `SELECT *` reads a table.
+        answers: where a column is answered by a query.
+        conflicts: where an INSERT names the columns or the constraint of its ON CONFLICT, by its table; the table is
+            empty where it is not written out.
         drivers: the drivers in use that keep the plans of statements.
+        uncached: whether the code switches that off.
     """
 
     tables: dict[str, list[Mention]] = field(default_factory=lambda: defaultdict(list))
     columns: dict[tuple[str, str], list[Mention]] = field(default_factory=lambda: defaultdict(list))
     stars: dict[str, list[Mention]] = field(default_factory=lambda: defaultdict(list))
+    answers: dict[tuple[str, str], list[Mention]] = field(default_factory=lambda: defaultdict(list))
+    conflicts: dict[str, list[Conflict]] = field(default_factory=lambda: defaultdict(list))
     drivers: set[str] = field(default_factory=set)
+    uncached: bool = False
 
 
 def index_code(folders: Sequence[Path], migrations: Path, root: Path) -> CodeIndex:
@@ -75,13 +92,18 @@ def _list_files(folder: Path, migrations: Path) -> Iterator[Path]:
         yield from (here / file for file in sorted(files) if file.endswith((".py", ".sql")))
 
 
-def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:
+def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:  # noqa: C901 - a table
     for node in ast.walk(tree):
         match node:
             case ast.ClassDef():
                 _index_class(index, node, file)
             case ast.Call():
                 _index_table_call(index, node, file)
+                _index_conflict_call(index, node, file)
+            case ast.keyword(arg=str(name), value=ast.Constant(value=0 | None)) if name in _CACHE_SIZES:
+                index.uncached = True
+            case ast.Dict():
+                _index_options(index, node)
             case ast.Import():
                 index.drivers.update(_DRIVERS.keys() & {alias.name.split(".")[0] for alias in node.names})
             case ast.ImportFrom(module=str(module)):
@@ -89,6 +111,8 @@ def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:
             case ast.Constant(value=str(text)):
                 if "+asyncpg" in text:
                     index.drivers.add("asyncpg")
+                if any(f"{name}=0" in text for name in _CACHE_SIZES):
+                    index.uncached = True
                 _index_sql(index, text, Mention(file, node.lineno))
             case ast.JoinedStr():
                 parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values]
@@ -130,6 +154,34 @@ def _index_table_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
             column = _first_text(argument)
             if column is not None:
                 index.columns[table, column].append(Mention(file, argument.lineno))
+
+
+def _index_options(index: CodeIndex, node: ast.Dict) -> None:
+    for key, value in zip(node.keys, node.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value in _CACHE_SIZES and isinstance(value, ast.Constant):
+            index.uncached = index.uncached or not value.value
+
+
+def _index_conflict_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
+    """`insert(…).on_conflict_do_update(index_elements=[…])` of SQLAlchemy."""
+    if _name_called(node) not in ("on_conflict_do_update", "on_conflict_do_nothing"):
+        return
+    columns: list[str] = []
+    constraint = ""
+    for keyword in node.keywords:
+        if keyword.arg == "constraint" and isinstance(keyword.value, ast.Constant):
+            constraint = str(keyword.value.value)
+        elif keyword.arg == "index_elements" and isinstance(keyword.value, ast.List | ast.Tuple):
+            columns = [_name_element(item) for item in keyword.value.elts]
+    if constraint or (columns and all(columns)):
+        index.conflicts[""].append(Conflict(frozenset(columns), constraint, Mention(file, node.lineno)))
+
+
+def _name_element(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=str(name)) | ast.Attribute(attr=name):
+            return name
+    return ""
 
 
 def _name_called(node: ast.Call) -> str:
@@ -177,14 +229,40 @@ def _index_statement(index: CodeIndex, statement: Parsed, mention: Mention) -> N
         if "string" in field
     }
     columns |= {node["name"] for kind, node in nodes if kind == "res_target" and "name" in node}
-    star = statement.kind == "select_stmt" and any(
-        "a_star" in item["res_target"].get("val", {}).get("column_ref", {}).get("fields", [{}])[-1]
-        for item in statement.body.get("target_list", ())
-        if "res_target" in item
-    )
     for table in tables:
         index.tables[table].append(mention)
-        if star:
-            index.stars[table].append(mention)
         for column in columns:
             index.columns[table, column].append(mention)
+    _index_answers(index, statement, tables, mention)
+    if statement.kind == "insert_stmt" and "infer" in statement.body.get("on_conflict_clause", {}):
+        infer = statement.body["on_conflict_clause"]["infer"]
+        names = frozenset(item["index_elem"].get("name", "") for item in infer.get("index_elems", ()))
+        conflict = Conflict(names, infer.get("conname", ""), mention)
+        index.conflicts[name_of(statement.body["relation"])].append(conflict)
+
+
+def _index_answers(index: CodeIndex, statement: Parsed, tables: set[str], mention: Mention) -> None:
+    """The columns that a query answers with, or the tables that `*` stands for."""
+    field_name = "target_list" if statement.kind == "select_stmt" else "returning_list"
+    for item in statement.body.get(field_name, ()):
+        fields = item.get("res_target", {}).get("val", {}).get("column_ref", {}).get("fields", ())
+        if not fields:
+            continue
+        chosen = tables
+        if len(fields) > 1:
+            chosen = _find_alias(statement, fields[0].get("string", {}).get("sval", "")) or tables
+        for table in chosen:
+            if "a_star" in fields[-1]:
+                index.stars[table].append(mention)
+            else:
+                index.answers[table, fields[-1]["string"]["sval"]].append(mention)
+
+
+def _find_alias(statement: Parsed, alias: str) -> set[str]:
+    """The tables that a query calls by a name."""
+    nodes = [node for kind, node in walk(dict(statement.body)) if kind in ("range_var", "relation")]
+    return {
+        name_of(node)
+        for node in nodes
+        if "relname" in node and node.get("alias", {}).get("aliasname", node["relname"]) == alias
+    }

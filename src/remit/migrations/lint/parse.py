@@ -11,6 +11,9 @@ from remit.migrations.lint.model import Node
 INSTALL = 'the linter needs two more packages: pip install "remit[migrations]"'
 
 
+_CHANGES = ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
+
+
 class SyntaxUnknownError(LintError):
     """The parser does not know this SQL."""
 
@@ -67,6 +70,12 @@ def parse_block(sql: str) -> list[Parsed]:
         except SyntaxUnknownError:
             continue  # an assignment or another form that is not a statement of its own
     return found
+
+
+def find_changing_parts(parsed: Parsed) -> list[Parsed]:
+    """The statements in WITH that change rows."""
+    queries = [node.get("ctequery", {}) for kind, node in walk(dict(parsed.body)) if kind == "common_table_expr"]
+    return [Parsed(parsed.sql, kind, body) for query in queries for kind, body in query.items() if kind in _CHANGES]
 
 
 def _find_queries(value: Any) -> Iterator[str]:

@@ -28,6 +28,7 @@ class LintSettings:
         small_tables: tables so small that reading or rewriting them is felt by nobody.
         registered_tables: tables whose rows are resources of the relationship graph.
         registration_tables: the tables that a migration writes to register rows there.
+        relation_schema: the file, relative to pyproject.toml, that defines the relations of the graph.
         disable: rules that are not wanted.
     """
 
@@ -35,6 +36,7 @@ class LintSettings:
     small_tables: frozenset[str] = frozenset()
     registered_tables: frozenset[str] = frozenset()
     registration_tables: frozenset[str] = frozenset({"relationships", "outbox"})
+    relation_schema: tuple[str, ...] = ()
     disable: frozenset[str] = frozenset()
 
 
@@ -46,6 +48,7 @@ class Project:
         revisions: the whole history, oldest first.
         asked: the ids of those to judge.
         heads: more than one is a finding.
+        since: the git reference that the revisions were chosen by.
     """
 
     config: Config
@@ -55,6 +58,7 @@ class Project:
     asked: frozenset[str]
     heads: tuple[str, ...]
     settings: LintSettings = field(default_factory=LintSettings)
+    since: str | None = None
 
     @property
     def asked_revisions(self) -> list[Script]:
@@ -90,7 +94,7 @@ def load_project(config_file: Path, revision_range: str | None = None, since: st
         asked = _select_since(revisions, since, root)
     else:
         asked = _select_range(script, revisions, revision_range or "base:heads")
-    return Project(config, script, root, revisions, asked, tuple(script.get_heads()), _read_settings(root))
+    return Project(config, script, root, revisions, asked, tuple(script.get_heads()), _read_settings(root), since)
 
 
 def make_project(config: Config, heads: Sequence[str], revision: str) -> Project:
@@ -218,5 +222,6 @@ def _read_settings(root: Path) -> LintSettings:
         small_tables=frozenset(table.get("small_tables", ())),
         registered_tables=frozenset(table.get("registered_tables", ())),
         registration_tables=frozenset(table.get("registration_tables", LintSettings.registration_tables)),
+        relation_schema=tuple(table.get("relation_schema", ())),
         disable=frozenset(table.get("disable", ())),
     )

@@ -16,31 +16,33 @@ _SARIF_LEVELS = {"error": "error", "warn": "warning", "note": "note"}
 _GITHUB_LEVELS = {"error": "error", "warn": "warning", "note": "notice"}
 
 
-def format_json(report: Report, root: Path) -> str:
-    """One JSON document."""
+def format_json(report: Report, root: Path) -> str:  # noqa: ARG001 - as the other formats
+    """One JSON document; what a comment allows is in it as a note of the rule `suppressed`, so that it is counted."""
+    notes = [
+        {
+            "revision": finding.revision,
+            "rule": "suppressed",
+            "level": "note",
+            "message": f"{finding.rule} is allowed here because {by.reason}",
+            "line": finding.line,
+            "sql": finding.sql,
+            "fix": "",
+        }
+        for finding, by in report.allowed
+    ]
     findings = [
         {
             "revision": finding.revision,
             "rule": finding.rule,
             "level": finding.level,
             "message": finding.message,
-            "file": _show_file(finding.file, root),
             "line": finding.line,
             "sql": finding.sql,
             "fix": finding.fix,
         }
         for finding in report.findings
     ]
-    allowed = [
-        {"revision": finding.revision, "rule": finding.rule, "reason": by.reason, "line": by.line}
-        for finding, by in report.allowed
-    ]
-    document = {
-        "findings": findings,
-        "revisions": report.revisions,
-        "suppressed": allowed,
-        "executed": [{"revision": name, "reason": reason} for name, reason in report.executed.items()],
-    }
+    document = {"findings": [*findings, *notes], "revisions": report.revisions}
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
@@ -58,10 +60,6 @@ def format_text(report: Report, root: Path) -> str:
                 lines.append("    instead:")
                 lines += [f"      {line}" for line in finding.fix.splitlines()]
         blocks.append("\n".join(lines))
-    blocks += [
-        f"{name}  was executed in a scratch database, since it cannot be rendered: {reason}"
-        for name, reason in report.executed.items()
-    ]
     return "\n\n".join([*blocks, _count(report)])
 
 
@@ -93,7 +91,10 @@ def _escape_property(text: str) -> str:
 
 def format_sarif(report: Report, root: Path) -> str:
     """SARIF, for code scanning."""
-    used = sorted({finding.rule for finding in report.findings})
+    results = [(finding, None) for finding in report.findings] + [
+        (finding, by.reason) for finding, by in report.allowed
+    ]
+    used = sorted({finding.rule for finding, _ in results})
     rules = [
         {
             "id": rule,
@@ -111,14 +112,16 @@ def format_sarif(report: Report, root: Path) -> str:
         "runs": [
             {
                 "tool": {"driver": driver},
-                "results": [_describe_result(finding, used.index(finding.rule), root) for finding in report.findings],
+                "results": [
+                    _describe_result(finding, used.index(finding.rule), root, reason) for finding, reason in results
+                ],
             }
         ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def _describe_result(finding: Finding, index: int, root: Path) -> dict[str, Any]:
+def _describe_result(finding: Finding, index: int, root: Path, reason: str | None) -> dict[str, Any]:
     text = f"{finding.message}\n\n{finding.fix}" if finding.fix else finding.message
     location = {"artifactLocation": {"uri": _show_file(finding.file, root)}, "region": {"startLine": finding.line}}
     return {
@@ -127,6 +130,7 @@ def _describe_result(finding: Finding, index: int, root: Path) -> dict[str, Any]
         "level": _SARIF_LEVELS[finding.level],
         "message": {"text": text},
         "locations": [{"physicalLocation": location}],
+        **({"suppressions": [{"kind": "inSource", "justification": reason}]} if reason is not None else {}),
         "properties": {"revision": finding.revision, "sql": finding.sql},
     }
 

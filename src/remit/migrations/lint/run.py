@@ -1,7 +1,7 @@
 """Lints a project: render, view, judge, suppress."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.script import Script
@@ -12,6 +12,7 @@ from remit.migrations.lint.code import index_code
 from remit.migrations.lint.errors import LintError, NeedsDatabaseError
 from remit.migrations.lint.model import Direction, Event, Finding, Revision, Statement
 from remit.migrations.lint.project import Project
+from remit.migrations.lint.relations import find_dropped
 from remit.migrations.lint.render import Rendering, describe, render
 from remit.migrations.lint.rules import ALL
 from remit.migrations.lint.rules.finding import fill
@@ -33,13 +34,11 @@ class Report:
         findings: by revision, worst first within one.
         allowed: findings that a comment allows, with that comment.
         revisions: how many were judged.
-        executed: those that had to be executed in a scratch database, with the reason.
     """
 
     findings: list[Finding]
     allowed: list[tuple[Finding, Suppression]]
     revisions: int
-    executed: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -58,14 +57,15 @@ def lint(project: Project) -> Report:
     history, executed, unjudged = read_history(project)
     findings = [finding for rule in ALL for finding in rule(history)]
     findings += ask_squawk(history)
-    findings += [
-        _not_judged(view, unjudged[view.revision.id]) for view in history.asked if view.revision.id in unjudged
-    ]
+    for view in history.asked:
+        for rule, errors in (("downgrade-not-judged", unjudged), ("executed-to-be-judged", executed)):
+            if view.revision.id in errors:
+                findings.append(_tell(view, rule, errors[view.revision.id]))
     findings = _merge([finding for finding in findings if finding.rule not in project.settings.disable])
     kept, allowed = apply_suppressions(findings, *_find_suppressions(project, history))
     places = {view.revision.id: number for number, view in enumerate(history.revisions)}
     kept.sort(key=lambda finding: (places[finding.revision], finding.line, _ORDER[finding.level], finding.rule))
-    return Report(kept, allowed, len(project.asked), executed)
+    return Report(kept, allowed, len(project.asked))
 
 
 def read_history(project: Project) -> tuple[History, dict[str, str], dict[str, str]]:
@@ -97,9 +97,17 @@ def _execute(project: Project, up: Rendering, down: Rendering, refused: dict[str
     ran_down: dict[str, list[Event]] = {}
     failed: dict[str, str] = {}
     with open_scratch(project.config, project.script, up.options) as scratch:
+        broken = ""
         for revision in project.revisions:
-            events = scratch.migrate([revision], "upgrade")
             name = revision.revision
+            try:
+                events = scratch.migrate([revision], "upgrade")
+            except LintError as error:
+                if name in up.failed:
+                    raise LintError(f"{error}{broken}") from error
+                scratch.give_up()  # it was rendered; what needs its tables fails too, and says so
+                broken = broken or f"; before it {error}"
+                events = []
             if name in up.failed:
                 ran_up[name] = events
             if name in refused:
@@ -148,7 +156,8 @@ def _view_history(project: Project, up: Rendering, down: Rendering) -> History:
         if not folder.is_dir():
             raise LintError(f"the settings name the folder {folder} as code, and there is none")
     code = index_code(folders, Path(project.script.dir), project.root)
-    return History(project.settings, environment, tuple(views), project.heads, walker.schema, code)
+    dropped = {name: find_dropped(project.root / name, project.since) for name in project.settings.relation_schema}
+    return History(project.settings, environment, tuple(views), project.heads, walker.schema, code, dropped)
 
 
 def _by_revision(events: Sequence[Event], direction: Direction, *, per_migration: bool) -> dict[str, list[Statement]]:
@@ -164,9 +173,9 @@ def _describe_revision(script: Script, project: Project) -> Revision:
     return Revision(script.revision, Path(script.path).resolve(), script.revision in project.asked, line)
 
 
-def _not_judged(view: RevisionView, error: str) -> Finding:
-    info = CATALOG["downgrade-not-judged"]
-    revision = view.revision
+def _tell(view: RevisionView, rule: str, error: str) -> Finding:
+    """A note on how a revision was judged."""
+    info, revision = CATALOG[rule], view.revision
     message = fill(info.message, {"error": error})
     return Finding(revision.id, info.id, info.level, message, revision.file, revision.line, "", info.fix)
 

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from remit.migrations.lint.model import Node, Statement
 from remit.migrations.lint.parse import deparse_type, join_names, name_of
 
+_SERIALS = {
+    "serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2",
+    "serial2": "int2",
+}  # fmt: skip
+
 
 @dataclass
 class Column:
@@ -28,13 +33,21 @@ class Constraint:
 
 @dataclass
 class Table:
-    """A table that the history makes."""
+    """A table that the history makes.
+
+    Args:
+        revision: the one that made it; empty for a table from outside of the history.
+        parents: those that it inherits from or is a partition of.
+        partition_keys: the columns that rows are assigned to partitions by.
+    """
 
     name: str
     revision: str
     columns: dict[str, Column] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
     partitioned: bool = False
+    parents: tuple[str, ...] = ()
+    partition_keys: tuple[str, ...] = ()
 
 
 @dataclass
@@ -45,6 +58,15 @@ class Index:
     columns: tuple[str, ...]
     unique: bool
     revision: str
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain: the type it is over, and whether it has a condition of its own."""
+
+    base: str
+    constrained: bool
 
 
 class Schema:
@@ -54,12 +76,56 @@ class Schema:
         self.tables: dict[str, Table] = {}
         self.indexes: dict[str, Index] = {}
         self.types: dict[str, str] = {}  # the revision that made it
+        self.domains: dict[str, Domain] = {}
+        self.functions: dict[str, bool] = {}  # whether it is volatile
+        self.views: set[str] = set()
+        self.timezone: str | None = None
 
     def copy(self) -> "Schema":
         """The tables as they are now; a table is never changed in place, so that copies are cheap."""
         other = Schema()
-        other.tables, other.indexes, other.types = dict(self.tables), dict(self.indexes), dict(self.types)
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy() if hasattr(value, "copy") else value)
         return other
+
+    def list_children(self, table: str) -> list[str]:
+        """The tables that inherit from one or are its partitions, at any depth."""
+        found: list[str] = []
+        for name in (table, *found):
+            found += [child for child, known in self.tables.items() if name in known.parents and child not in found]
+        return found
+
+    def list_partitions(self, table: str) -> list[str]:
+        """The partitions of a table, none for one that is only inherited from."""
+        known = self.tables.get(table)
+        return self.list_children(table) if known is not None and known.partitioned else []
+
+    def list_referring(self, table: str) -> list[str]:
+        """The tables with a foreign key to one."""
+        return [
+            name
+            for name, known in self.tables.items()
+            if name != table and any(constraint.references == table for constraint in known.constraints.values())
+        ]
+
+    def list_keys(self, table: str) -> set[tuple[str, ...]]:
+        """The columns of a table that name one row."""
+        known = self.tables.get(table)
+        constraints = known.constraints.values() if known is not None else ()
+        keys = {item.columns for item in constraints if item.kind in ("CONSTR_PRIMARY", "CONSTR_UNIQUE")}
+        return keys | {index.columns for index in self.indexes.values() if index.unique and index.table == table}
+
+    def find_users(self, type_name: str) -> list[str]:
+        """The tables with a column of a type, or of an array of it."""
+        return [
+            name
+            for name, table in self.tables.items()
+            if any(column.type.rstrip("[]") == type_name for column in table.columns.values())
+        ]
+
+    def find_index(self, name: str) -> Index | None:
+        """An index by its name, with or without the schema."""
+        return self.indexes.get(name) or self.indexes.get(name.rpartition(".")[2])
 
     def apply(self, statement: Statement) -> None:
         """Take over what a statement does."""
@@ -69,63 +135,140 @@ class Schema:
                 change(part, part.body)
 
     def _apply_create_stmt(self, statement: Statement, body: Node) -> None:
-        table = Table(name_of(body["relation"]), statement.revision, partitioned="partspec" in body)
+        parents = tuple(name_of(item["range_var"]) for item in body.get("inh_relations", ()))
+        parts = body.get("partspec", {}).get("part_params", ())
+        keys = tuple(item["partition_elem"].get("name", "") for item in parts)
+        table = Table(
+            name_of(body["relation"]), statement.revision, partitioned="partspec" in body, parents=parents,
+            partition_keys=keys,
+        )  # fmt: skip
         if table.name in self.tables and body.get("if_not_exists"):
             return
+        for parent in parents:
+            if parent in self.tables:
+                table.columns.update(deepcopy(self.tables[parent].columns))
         self.tables[table.name] = table
         for element in body.get("table_elts", ()):
             if "column_def" in element:
                 self._add_column(table, element["column_def"])
             elif "constraint" in element:
                 self._add_constraint(table, element["constraint"])
+            elif "table_like_clause" in element:
+                source = self.tables.get(name_of(element["table_like_clause"]["relation"]))
+                table.columns.update(deepcopy(source.columns) if source is not None else {})
 
     def _apply_create_table_as_stmt(self, statement: Statement, body: Node) -> None:
         name = name_of(body["into"]["rel"])
         self.tables[name] = Table(name, statement.revision)
 
+    def _apply_select_stmt(self, statement: Statement, body: Node) -> None:
+        if "into_clause" in body:
+            name = name_of(body["into_clause"]["rel"])
+            self.tables[name] = Table(name, statement.revision)
+
+    def _apply_view_stmt(self, _: Statement, body: Node) -> None:
+        self.views.add(name_of(body["view"]))
+
     def _apply_create_enum_stmt(self, statement: Statement, body: Node) -> None:
         self.types[join_names(body["type_name"])] = statement.revision
 
+    def _apply_create_domain_stmt(self, _: Statement, body: Node) -> None:
+        kinds = {item["constraint"]["contype"] for item in body.get("constraints", ())}
+        constrained = bool(kinds & {"CONSTR_CHECK", "CONSTR_NOTNULL"})
+        self.domains[join_names(body["domainname"])] = Domain(deparse_type(body["type_name"]), constrained)
+
+    def _apply_alter_domain_stmt(self, _: Statement, body: Node) -> None:
+        name = join_names(body["type_name"])
+        if name in self.domains and body.get("subtype") in ("C", "O"):
+            self.domains[name] = Domain(self.domains[name].base, constrained=True)
+
+    def _apply_create_function_stmt(self, _: Statement, body: Node) -> None:
+        options = {item["def_elem"]["defname"]: item["def_elem"].get("arg", {}) for item in body.get("options", ())}
+        word = options.get("volatility", {}).get("string", {}).get("sval", "volatile")
+        self.functions[body["funcname"][-1]["string"]["sval"]] = word == "volatile"
+
+    def _apply_variable_set_stmt(self, _: Statement, body: Node) -> None:
+        if body.get("name", "").lower() == "timezone":
+            constants = [item.get("a_const", {}).get("sval", {}).get("sval", "") for item in body.get("args", ())]
+            self.timezone = "UTC" if constants and constants[0].upper() in ("UTC", "GMT", "ETC/UTC") else None
+
     def _apply_index_stmt(self, statement: Statement, body: Node) -> None:
         columns = tuple(item["index_elem"].get("name", "") for item in body.get("index_params", ()))
-        index = Index(name_of(body["relation"]), columns, bool(body.get("unique")), statement.revision)
-        self.indexes[body.get("idxname", "")] = index
+        table = name_of(body["relation"])
+        index = Index(table, columns, bool(body.get("unique")), statement.revision, "where_clause" in body)
+        schema, _, _ = table.rpartition(".")
+        name = body.get("idxname", "") or f"({table} {' '.join(columns)})"
+        self.indexes.setdefault(f"{schema}.{name}" if schema else name, index)
 
     def _apply_drop_stmt(self, _: Statement, body: Node) -> None:
         for name in dropped_names(body):
-            if body["remove_type"] == "OBJECT_TABLE":
-                self.tables.pop(name, None)
-            elif body["remove_type"] == "OBJECT_INDEX":
-                self.indexes.pop(name, None)
+            match body["remove_type"]:
+                case "OBJECT_TABLE" | "OBJECT_MATVIEW":
+                    self.tables.pop(name, None)
+                    for index in [key for key, known in self.indexes.items() if known.table == name]:
+                        del self.indexes[index]
+                case "OBJECT_INDEX":
+                    self.indexes.pop(name, None) or self.indexes.pop(name.rpartition(".")[2], None)
+                case "OBJECT_VIEW":
+                    self.views.discard(name)
+                case "OBJECT_TYPE" | "OBJECT_DOMAIN":
+                    self.types.pop(name, None)
+                    self.domains.pop(name, None)
 
     def _apply_rename_stmt(self, _: Statement, body: Node) -> None:
+        if body["rename_type"] == "OBJECT_TYPE" and "object" in body:
+            name = join_names(body["object"].get("list", {}).get("items", ()))
+            if name in self.types:
+                self.types[body["newname"]] = self.types.pop(name)
+            return
         if "relation" not in body:
             return
-        name, new = name_of(body["relation"]), body["newname"]
-        table = deepcopy(self.tables.get(name))
-        if body["rename_type"] == "OBJECT_TABLE" and table is not None:
-            del self.tables[name]
-            table.name = new
-            self.tables[new] = table
-        elif body["rename_type"] == "OBJECT_COLUMN" and table is not None and body["subname"] in table.columns:
-            table.columns[new] = table.columns.pop(body["subname"])
-            self.tables[name] = table
-        elif body["rename_type"] == "OBJECT_INDEX" and name in self.indexes:
-            self.indexes[new] = self.indexes.pop(name)
+        name = name_of(body["relation"])
+        match body["rename_type"]:
+            case "OBJECT_TABLE" | "OBJECT_MATVIEW":
+                self._move(name, _rename_in_schema(name, body["newname"]))
+            case "OBJECT_COLUMN" if name in self.tables and body["subname"] in self.tables[name].columns:
+                table = self.tables[name] = deepcopy(self.tables[name])
+                table.columns[body["newname"]] = table.columns.pop(body["subname"])
+            case "OBJECT_INDEX" if self.find_index(name) is not None:
+                key = name if name in self.indexes else name.rpartition(".")[2]
+                self.indexes[_rename_in_schema(name, body["newname"])] = self.indexes.pop(key)
+            case "OBJECT_TABCONSTRAINT" if name in self.tables and body["subname"] in self.tables[name].constraints:
+                table = self.tables[name] = deepcopy(self.tables[name])
+                table.constraints[body["newname"]] = table.constraints.pop(body["subname"])
+
+    def _apply_alter_object_schema_stmt(self, _: Statement, body: Node) -> None:
+        if "relation" in body:
+            name, new = name_of(body["relation"]), body["newschema"]
+            bare = name.rpartition(".")[2]
+            self._move(name, bare if new == "public" else f"{new}.{bare}")
+
+    def _move(self, name: str, new: str) -> None:
+        table = deepcopy(self.tables.pop(name, None))
+        if table is None:
+            return
+        table.name = new
+        self.tables[new] = table
+        for key, index in list(self.indexes.items()):
+            if index.table == name:
+                self.indexes[key] = Index(new, index.columns, index.unique, index.revision, index.partial)
 
     def _apply_alter_table_stmt(self, _: Statement, body: Node) -> None:
+        if body.get("objtype") != "OBJECT_TABLE":
+            return
         name = name_of(body["relation"])
         # What is known of a table from outside of the history begins with its first change.
         table = self.tables[name] = deepcopy(self.tables.get(name)) or Table(name, "")
         for command in commands_of(body):
             self._change_table(table, command)
 
-    def _change_table(self, table: Table, command: Node) -> None:
+    def _change_table(self, table: Table, command: Node) -> None:  # noqa: C901 - a table
         name, definition = command.get("name", ""), command.get("def", {})
         column = table.columns.get(name)
-        match command.get("subtype", "AT_AddColumn"):
+        match subtype_of(command):
             case "AT_AddColumn":
-                self._add_column(table, definition["column_def"])
+                if not (command.get("missing_ok") and definition["column_def"]["colname"] in table.columns):
+                    self._add_column(table, definition["column_def"])
             case "AT_DropColumn":
                 table.columns.pop(name, None)
                 for key in [key for key, value in table.constraints.items() if name in value.columns]:
@@ -141,13 +284,23 @@ class Schema:
             case "AT_DropNotNull" if column:
                 column.not_null = False
             case "AT_AlterColumnType" if column:
-                column.type = deparse_type(definition["column_def"]["type_name"])
+                column.type = _name_type(definition["column_def"])
+            case "AT_AttachPartition" | "AT_DetachPartition" as kind:
+                self._move_partition(table, name_of(definition["partition_cmd"]["name"]), kind)
+
+    def _move_partition(self, table: Table, part: str, kind: str) -> None:
+        child = deepcopy(self.tables.get(part)) or Table(part, "")
+        child.parents = (table.name,) if kind == "AT_AttachPartition" else ()
+        table.partitioned = True
+        self.tables[part] = child
 
     def _add_column(self, table: Table, definition: Node) -> None:
         kinds = [item["constraint"]["contype"] for item in definition.get("constraints", ())]
-        not_null = "CONSTR_NOTNULL" in kinds or "CONSTR_PRIMARY" in kinds
+        type_name = _name_type(definition)
+        serial = deparse_type(definition["type_name"]) in _SERIALS
+        not_null = serial or bool({"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"} & set(kinds))
         name = definition["colname"]
-        table.columns[name] = Column(deparse_type(definition["type_name"]), not_null)
+        table.columns[name] = Column(type_name, not_null)
         for item in definition.get("constraints", ()):
             constraint = item["constraint"]
             if constraint["contype"] in ("CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_PRIMARY"):
@@ -157,8 +310,10 @@ class Schema:
         kind = definition["contype"]
         keys = definition.get("fk_attrs") or definition.get("keys") or ()
         columns = (column,) if column else tuple(key["string"]["sval"] for key in keys)
-        name = definition.get("conname") or f"({kind} {' '.join(columns)})"
+        if "indexname" in definition and definition["indexname"] in self.indexes:
+            columns = self.indexes[definition["indexname"]].columns
         target = definition.get("pktable")
+        name = definition.get("conname") or definition.get("indexname") or _default_name(table.name, kind, columns)
         table.constraints[name] = Constraint(
             kind,
             columns,
@@ -170,6 +325,32 @@ class Schema:
             for key in columns:
                 if key in table.columns:
                     table.columns[key].not_null = True
+
+
+def _name_type(definition: Node) -> str:
+    """The type of a column; what a serial is underneath."""
+    name = deparse_type(definition["type_name"])
+    return _SERIALS.get(name, name)
+
+
+def _default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:
+    """The name that PostgreSQL gives a constraint without one, as far as it does not count."""
+    bare, joined = table.rpartition(".")[2], "_".join(columns)
+    match kind:
+        case "CONSTR_PRIMARY":
+            return f"{bare}_pkey"
+        case "CONSTR_FOREIGN":
+            return f"{bare}_{joined}_fkey"
+        case "CONSTR_UNIQUE":
+            return f"{bare}_{joined}_key"
+        case "CONSTR_CHECK":
+            return f"{bare}_{joined}_check" if joined else f"{bare}_check"
+    return f"({kind} {joined})"
+
+
+def _rename_in_schema(name: str, new: str) -> str:
+    schema, dot, _ = name.rpartition(".")
+    return f"{schema}{dot}{new}"
 
 
 def commands_of(body: Node) -> list[Node]:
@@ -184,4 +365,10 @@ def subtype_of(command: Node) -> str:
 
 def dropped_names(body: Node) -> list[str]:
     """The objects that a DROP names."""
-    return [join_names(item["list"]["items"]) for item in body.get("objects", ()) if "list" in item]
+    found = []
+    for item in body.get("objects", ()):
+        if "list" in item:
+            found.append(join_names(item["list"]["items"]))
+        elif "type_name" in item:
+            found.append(join_names(item["type_name"]["names"]))
+    return found

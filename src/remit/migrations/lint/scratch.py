@@ -22,6 +22,7 @@ from remit.migrations.lint.frames import find_sites
 from remit.migrations.lint.model import Direction, Event
 from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
 from remit.migrations.lint.render import describe, list_migrations, run_each
+from remit.migrations.lint.stand_ins import prepare_for_scratch
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 _NOT_FOR_A_CONNECTION = ("as_sql", "output_buffer", "starting_rev", "literal_binds", "script", "fn", "destination_rev")
@@ -114,6 +115,9 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
 
 
 def _listen(connection: Connection, scratch: Scratch) -> None:
+    available = {row[0] for row in connection.exec_driver_sql("SELECT name FROM pg_available_extensions")}
+    connection.commit()
+
     def note(_: object, __: object, statement: str, ___: object, context: Any, ____: object) -> None:
         compiled = getattr(context, "compiled", None)
         if compiled is None or compiled.statement is None:
@@ -122,7 +126,11 @@ def _listen(connection: Connection, scratch: Scratch) -> None:
         parameters = getattr(context, "compiled_parameters", None)
         scratch.note_statement(render_sql(compiled.statement, parameters[0] if parameters else None))
 
+    def replace(_: object, cursor: Any, statement: str, parameters: Any, ___: object, ____: object) -> tuple[str, Any]:
+        return prepare_for_scratch(statement, available, cursor.execute), parameters
+
     event.listen(connection.engine, "before_cursor_execute", note)
+    event.listen(connection.engine, "before_cursor_execute", replace, retval=True)
 
 
 def _reads_catalog_only(sql: str) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.catalog_squawk import ABOUT_ONE_CONSTRAINT, NEED_LOCK, NEED_WORK
 from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.locks import reads_domain
 from remit.migrations.lint.model import Finding
-from remit.migrations.lint.parse import INSTALL
+from remit.migrations.lint.parse import INSTALL, join_names
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.rules.retry import list_columns
 from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
@@ -100,6 +101,9 @@ def _holds(rule: str, step: Step) -> bool:
             subtype_of(command) == "AT_ValidateConstraint" for command in commands_of(step.statement.body)
         )
         return bool(step.work) and not validates
+    if rule == "ban-alter-domain-with-add-constraint":
+        name = join_names(step.statement.body["type_name"])
+        return reads_domain(step.statement.body) and (bool(step.work) or name not in step.before.domains)
     if rule in NEED_LOCK:
         return bool(step.locks)
     if rule == "require-concurrent-index-deletion":

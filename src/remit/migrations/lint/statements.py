@@ -9,7 +9,7 @@ from pathlib import Path
 
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.model import Direction, Event, Statement
-from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, parse, parse_block
+from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, find_changing_parts, parse, parse_block
 
 TIMEOUTS = ("lock_timeout", "statement_timeout")
 _BEGINS = ("TRANS_STMT_BEGIN", "TRANS_STMT_START")
@@ -59,8 +59,9 @@ def _make_statement(event: Event, parsed: Parsed, direction: Direction, transact
         assert event.revision is not None
         return Statement(event.revision, direction, part.sql, part.kind, part.body, transaction, event.sites, inner)
 
-    block = parse_block(parsed.sql) if parsed.kind == "do_stmt" else []
-    return make(parsed, tuple(make(part) for part in block))
+    block = parse_block(parsed.sql) if parsed.kind == "do_stmt" else [parsed]
+    parts = [inner for part in block for inner in (part, *find_changing_parts(part)) if inner is not parsed]
+    return make(parsed, tuple(make(part) for part in parts))
 
 
 def _parse_event(event: Event) -> tuple[Parsed, ...]:

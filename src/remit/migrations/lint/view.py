@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from remit.migrations.lint.code import CodeIndex
-from remit.migrations.lint.effects import Mode, find_locks, find_work
+from remit.migrations.lint.locks import Mode, find_locks
 from remit.migrations.lint.model import Revision, Statement
 from remit.migrations.lint.project import LintSettings
+from remit.migrations.lint.relations import Relation
 from remit.migrations.lint.schema import Schema
 from remit.migrations.lint.statements import Environment
 from remit.migrations.lint.timeouts import TimeLimits
+from remit.migrations.lint.work import find_work
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class History:
     heads: tuple[str, ...]
     final: Schema
     code: CodeIndex = field(default_factory=CodeIndex)
+    dropped_relations: Mapping[str, tuple[set[Relation], str]] = field(default_factory=dict)
 
     @property
     def asked(self) -> list[RevisionView]:

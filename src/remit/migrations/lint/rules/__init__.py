@@ -15,6 +15,7 @@ ALL: tuple[Callable[[History], Iterator[Finding]], ...] = (
     retry.check_autocommit,
     retry.check_invalid_indexes,
     retry.check_concurrently,
+    retry.check_partitioned,
     retry.check_time_limits,
     backfill.check_backfills,
     history.check_heads,
@@ -22,6 +23,8 @@ ALL: tuple[Callable[[History], Iterator[Finding]], ...] = (
     downgrade.check_downgrades,
     code.check_dropped_names,
     code.check_cached_plans,
+    code.check_conflict_targets,
     graph.check_rows,
     graph.check_cascades,
+    graph.check_dropped_relations,
 )

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from remit.migrations.lint.column_types import is_widening
-from remit.migrations.lint.model import Finding
+from remit.migrations.lint.code import Conflict
+from remit.migrations.lint.model import Finding, Level
 from remit.migrations.lint.parse import name_of
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
@@ -41,7 +41,7 @@ def _exists(schema: Schema, table: str, column: str) -> bool:
 
 def check_cached_plans(history: History) -> Iterator[Finding]:
     """A driver that keeps plans fails once per connection when the columns of its answer change."""
-    if not history.code.drivers:
+    if not history.code.drivers or history.code.uncached:
         return
     driver = min(history.code.drivers)
     for view in history.asked:
@@ -56,7 +56,90 @@ def check_cached_plans(history: History) -> Iterator[Finding]:
                     why = f"SELECT * at {stars[0]} answers with other columns"
                     yield find(view, step, "cached-plan-breaks", table=table, driver=driver, why=why)
                     break
-                if kind == "AT_AlterColumnType" and is_widening(step.before, table, command):
-                    why = f"every query that answers {table}.{command['name']} answers with another type"
-                    yield find(view, step, "cached-plan-breaks", level="note", table=table, driver=driver, why=why)
+                answers = history.code.answers.get((table, command.get("name", "")), [])
+                if kind == "AT_AlterColumnType" and table in step.locks:
+                    where = f"the query at {answers[0]}" if answers else "each query"
+                    why = f"{where} that reads {table}.{command['name']} answers with another type"
+                    level: Level = "error" if answers else "note"
+                    yield find(view, step, "cached-plan-breaks", level=level, table=table, driver=driver, why=why)
                     break
+
+
+def check_conflict_targets(history: History) -> Iterator[Finding]:
+    """A unique index or constraint gone for a while: ON CONFLICT does not find it, and nothing stops a second row."""
+    for view in history.asked:
+        for place, step in enumerate(view.upgrade):
+            for name, table, columns in _list_unique_dropped(step):
+                if table not in step.locks or _has_other(step.before, table, columns, name):
+                    continue
+                back = _find_return(view.upgrade[place + 1 :], table, columns)
+                if (
+                    back is not None
+                    and back.statement.transaction is not None
+                    and (back.statement.transaction == step.statement.transaction)
+                ):
+                    continue  # nobody sees the table without it
+                used = _find_conflicts(history, table, columns, name)
+                if used:
+                    yield find(
+                        view, step, "on-conflict-index-missing", table=table, name=name, column=", ".join(columns),
+                        why=f"the INSERT … ON CONFLICT at {used[0].mention} fails until an index on "
+                        f"{', '.join(columns)} is there again",
+                    )  # fmt: skip
+                elif back is not None:
+                    yield find(
+                        view, step, "on-conflict-index-missing", level="warn", table=table, name=name,
+                        column=", ".join(columns),
+                        why="until it is built again an INSERT … ON CONFLICT fails, and nothing stops the second row "
+                        "of a kind, on which the build then fails",
+                    )  # fmt: skip
+
+
+def _list_unique_dropped(step: Step) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The unique indexes and constraints that a statement drops: name, table, columns."""
+    body, before = step.statement.body, step.before
+    if step.statement.kind == "drop_stmt" and body["remove_type"] == "OBJECT_INDEX":
+        known = [(name, before.find_index(name)) for name in dropped_names(body)]
+        return [(name, index.table, index.columns) for name, index in known if index is not None and index.unique]
+    if step.statement.kind != "alter_table_stmt":
+        return []
+    table = name_of(body["relation"])
+    constraints = before.tables[table].constraints if table in before.tables else {}
+    names = [command["name"] for command in commands_of(body) if subtype_of(command) == "AT_DropConstraint"]
+    return [
+        (name, table, constraints[name].columns)
+        for name in names
+        if name in constraints and constraints[name].kind in ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
+    ]
+
+
+def _has_other(schema: Schema, table: str, columns: tuple[str, ...], name: str) -> bool:
+    known = schema.tables.get(table)
+    indexes = {key: item.columns for key, item in schema.indexes.items() if item.unique and item.table == table}
+    constraints = {
+        key: item.columns
+        for key, item in (known.constraints.items() if known is not None else ())
+        if item.kind in ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
+    }
+    others = {**indexes, **constraints}
+    return any(set(found) == set(columns) for key, found in others.items() if key != name)
+
+
+def _find_return(steps: tuple[Step, ...], table: str, columns: tuple[str, ...]) -> Step | None:
+    """The statement that makes such an index again."""
+    for step in steps:
+        body = step.statement.body
+        if step.statement.kind == "index_stmt" and body.get("unique") and name_of(body["relation"]) == table:
+            if {item["index_elem"].get("name") for item in body.get("index_params", ())} == set(columns):
+                return step
+        elif step.statement.kind == "alter_table_stmt" and name_of(body["relation"]) == table:
+            made = [command.get("def", {}).get("constraint", {}) for command in commands_of(body)]
+            keys = [{key["string"]["sval"] for key in item.get("keys", ())} for item in made]
+            if set(columns) in keys:
+                return step
+    return None
+
+
+def _find_conflicts(history: History, table: str, columns: tuple[str, ...], name: str) -> list[Conflict]:
+    known = [*history.code.conflicts.get(table, ()), *history.code.conflicts.get("", ())]
+    return [item for item in known if item.constraint == name or (item.columns and item.columns == set(columns))]

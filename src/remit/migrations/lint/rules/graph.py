@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.model import Finding, Statement
-from remit.migrations.lint.parse import name_of, walk
-from remit.migrations.lint.rules.finding import find
+from remit.migrations.lint.parse import find_constants, name_of, walk
+from remit.migrations.lint.rules.finding import fill, find
 from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
@@ -74,3 +75,38 @@ def _list_cascades(statement: Statement) -> list[str]:
     table = name_of(statement.body["relation"])
     constraints = [node for kind, node in walk(dict(statement.body)) if kind == "constraint"]
     return [table for node in constraints if node.get("fk_del_action") == "c"][:1]
+
+
+def check_dropped_relations(history: History) -> Iterator[Finding]:
+    """A relation that the schema file no longer has, though the migrations delete none of its relationships."""
+    tables = history.settings.registration_tables
+    last = history.asked[-1].revision if history.asked else None
+    deleted = list(_list_deleting(history, tables))
+    for file, (dropped, commit) in history.dropped_relations.items():
+        for kind, relation in sorted(dropped):
+            if last is None or any(_is_about(statement, relation) for statement in deleted):
+                continue
+            info = CATALOG["dropped-relation-has-relationships"]
+            names = {
+                "what": f"relation {kind}#{relation}", "file": file, "why": f"which {commit} still has", "type": kind,
+                "name": relation,
+            }  # fmt: skip
+            yield Finding(
+                last.id, info.id, info.level, fill(info.message, names), last.file, last.line, "", fill(info.fix, names)
+            )
+
+
+def _list_deleting(history: History, tables: frozenset[str]) -> Iterator[Statement]:
+    for view in history.asked:
+        for step in view.upgrade:
+            for part in (step.statement, *step.statement.inner):
+                if part.kind in ("delete_stmt", "update_stmt") and name_of(part.body["relation"]) in tables:
+                    yield part
+
+
+def _is_about(statement: Statement, relation: str) -> bool:
+    """Whether a statement names the relation, or a value that is only known when it runs."""
+    body = dict(statement.body)
+    named = list(find_constants(body))
+    unknown = any(kind == "param_ref" for kind, _ in walk(body))
+    return unknown or relation in named or any(text.endswith(f"#{relation}") for text in named)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from remit.migrations.lint.catalog import CATALOG
-from remit.migrations.lint.effects import Mode
+from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding
 from remit.migrations.lint.rules.finding import fill, find
 from remit.migrations.lint.view import History, RevisionView, Step

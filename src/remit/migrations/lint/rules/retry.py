@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from remit.migrations.lint.effects import Mode, is_concurrent_reindex
+from remit.migrations.lint.locks import Mode, is_concurrent_reindex
 from remit.migrations.lint.model import Finding, Level, Node, Statement
+from remit.migrations.lint.parse import name_of
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.rules.statement import each_step
 from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
@@ -21,6 +22,11 @@ _ONCE = {
 _GUARDED = {
     "create_stmt", "create_table_as_stmt", "index_stmt", "create_schema_stmt", "create_seq_stmt",
     "create_extension_stmt",
+}  # fmt: skip
+
+
+_OUTSIDE_ONLY = {
+    "alter_system_stmt", "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
 }  # fmt: skip
 
 
@@ -153,8 +159,27 @@ def check_concurrently(history: History) -> Iterator[Finding]:
                 yield find(view, step, "concurrently-in-transaction")
 
 
+def check_partitioned(history: History) -> Iterator[Finding]:
+    """CONCURRENTLY on a partitioned table, which PostgreSQL refuses."""
+    for view in history.asked:
+        for step in each_step(view):
+            body = step.statement.body
+            if step.statement.kind == "index_stmt" and body.get("concurrent"):
+                name = name_of(body["relation"])
+                known = step.before.tables.get(name)
+                if known is not None and known.partitioned:
+                    yield find(
+                        view, step, "concurrently-on-partitioned", table=name, name=body.get("idxname", ""),
+                        column=list_columns(body),
+                    )  # fmt: skip
+
+
 def _refuses_transaction(step: Step) -> bool:
     statement = step.statement
+    if statement.kind in _OUTSIDE_ONLY:
+        return True
+    if statement.kind == "reindex_stmt" and "relation" not in statement.body:
+        return True
     if statement.kind == "vacuum_stmt":
         return bool(statement.body.get("is_vacuumcmd"))
     if statement.kind == "alter_table_stmt":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from remit.migrations.lint.effects import Mode
+from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding, Node
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.schema import commands_of, subtype_of
@@ -40,6 +40,8 @@ def _check_scan(view: RevisionView, step: Step) -> Iterator[Finding]:
             return
     if judged_by_squawk(statement.kind, statement.body):
         return
+    if statement.kind == "refresh_mat_view_stmt" and statement.body.get("concurrent"):
+        return  # nobody else writes a materialized view
     stopped = [table for table, mode in step.locks.items() if mode >= Mode.SHARE and table in step.work]
     for table in stopped[:1]:
         yield find(view, step, "long-work-under-lock", table=table, work=step.work[table])
@@ -72,6 +74,12 @@ def check_renames(history: History) -> Iterator[Finding]:
     for view in history.asked:
         for step in each_step(view):
             body = step.statement.body
+            if step.statement.kind == "alter_object_schema_stmt" and step.locks:
+                known, what = history.code.tables.get(step.table, []), f"table {step.table}"
+                used = f"; the code names it at {known[0]}" if known else ""
+                new = f"{body['newschema']}.{step.table.rpartition('.')[2]}"
+                yield find(view, step, "rename-breaks-running-code", what=what, used=used, column="", name=new)
+                continue
             if step.statement.kind != "rename_stmt" or not step.locks:
                 continue
             if body["rename_type"] == "OBJECT_COLUMN":

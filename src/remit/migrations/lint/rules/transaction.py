@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from remit.migrations.lint.effects import Mode
+from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding
 from remit.migrations.lint.parse import find_constants, join_names, name_of
 from remit.migrations.lint.rules.finding import find

@@ -1,5 +1,3 @@
-"""Domain check"""
-
 from alembic import op
 
 revision = "0002"
@@ -9,8 +7,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER DOMAIN positive ADD CONSTRAINT ck CHECK (VALUE > 0)")
+    op.execute("CREATE INDEX ix_logs_id ON ONLY logs (id)")
 
 
 def downgrade() -> None:
-    raise NotImplementedError
+    pass

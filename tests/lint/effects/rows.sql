@@ -1,0 +1,12 @@
+INSERT INTO accounts SELECT n, 'a' || n FROM generate_series(1, 2000) n;
+INSERT INTO users SELECT n, 'e' || n, 'n' || n, n, n, 'c', 1, 1, '2020-01-01', now(), now(), 'calm', 1, '10.0.0.1', '10.0.0.0/8', B'1', '{a}', '{}', '{}', n FROM generate_series(1, 2000) n;
+INSERT INTO orders SELECT n, n, 's', 1 FROM generate_series(1, 2000) n;
+INSERT INTO bookings SELECT n, n, tsrange('2020-01-01', '2020-01-02') FROM generate_series(1, 2000) n;
+INSERT INTO logs SELECT n, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
+INSERT INTO logs_loose SELECT n + 20000, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
+INSERT INTO logs_proved SELECT n + 30000, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
+INSERT INTO parents SELECT n, 'x' FROM generate_series(1, 2000) n;
+INSERT INTO children SELECT n, 'x', 1 FROM generate_series(1, 2000) n;
+INSERT INTO billing.invoices SELECT n, 1, 'x' FROM generate_series(1, 2000) n;
+INSERT INTO "Weird Table" SELECT n, 'x' FROM generate_series(1, 2000) n;
+REFRESH MATERIALIZED VIEW order_totals;
