@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from remit.migrations import run
-from remit.migrations.lint.effects import Mode
+from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.project import make_project
 from remit.migrations.plan import PlannedRevision, make_plan, name_mode
 from remit.migrations.rehearse.model import RevisionReport, StatementReport
