@@ -25,7 +25,8 @@ async def run(dsn: str, arguments: argparse.Namespace) -> None:
     samples = await draw_samples(plain, data, arguments.seed)
     version = await plain.fetchval("SELECT version()")
     await plain.close()
-    database = await Database.open(dsn, size=CONNECTIONS)
+    # One connection for each that asks, and one more for a question that takes its own.
+    database = await Database.open(dsn, size=2 * CONNECTIONS)
     rows = Questions(database, engine, data, samples).make_rows()
     if arguments.only:
         wanted = [row for row in rows if arguments.only in row.name]

@@ -151,11 +151,11 @@ class Questions:
         audit = AuditTrail(self._database)
         decider = Decider(self._engine, ModeBook(self._engine.mode_policy, self._database))
 
-        async def get(connection: Connection) -> object:
+        async def get(_: Connection) -> object:
             task, user = next(owned)
             principal = Principal("user", user, samples.tenants[task], "tenant", "user", "key")
             asker = Caller(principal, self._database, decider, audit, "request")
-            verdict = await probe(asker, TASK, "read", id=task, columns=COLUMNS, connection=connection)
+            verdict = await probe(asker, TASK, "read", id=task, columns=COLUMNS)
             if not verdict.allowed:
                 raise AssertionError(f"{user} read {task}")
             return verdict

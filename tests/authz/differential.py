@@ -31,9 +31,9 @@ PAGE_SIZES = (1, 3, 50)
 EXPLAINED = 6
 LOOKUPS = 4
 PLANS = ("auto", "force_custom_plan", "force_generic_plan")
-# What a list is allowed: the most subjects of a merge, the most ids that are all read, the most rows of a scan. The
+# What a list is allowed: subjects of a merge, ids that are all read, groups of a scan, rows of a scan, at most. The
 # worlds are small, so the forms for callers of great reach come to run only if they are made to.
-LISTERS = ((64, 2000, 300), (0, 2000, 300), (0, 0, 1), (1, 1, 1))
+LISTERS = ((64, 2000, 64, 300), (0, 2000, 64, 300), (0, 0, 64, 1), (0, 0, 0, 1), (1, 1, 1, 1))
 
 
 def _statement(question: Relationship) -> tuple[str, str, str]:
@@ -192,8 +192,8 @@ async def _compare_lookups(
         if held != possible:
             continue
         expected = {identifier for held_kind, identifier, member in held if (held_kind, member) == (kind, name)}
-        widest, few, scan = LISTERS[number % len(LISTERS)]
-        engine.lister = Lister(engine.compiler_for, widest=widest, few=few, scan=scan)
+        widest, few, groups, scan = LISTERS[number % len(LISTERS)]
+        engine.lister = Lister(engine.compiler_for, widest=widest, few=few, groups=groups, scan=scan)
 
         def page(
             after: str | None, limit: int, subject: Subject = subject, name: str = name, kind: str = kind

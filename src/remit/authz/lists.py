@@ -8,12 +8,13 @@ conditions, are asked late: of the merged ids alone. Where some fail and the pag
 the statement goes on below the last id with a longer window (`pages.py`); nothing is left out, since every branch that
 was cut lies below that id.
 
-There are four sources of ids, for callers of different kinds:
+There are five sources of ids, for callers of different kinds:
 
 - merge: as above, for a frontier of at most `WIDEST` subjects. Whoever has more is told by the column `wide`.
 - few: all ids of the frontier, found with one index scan for many subjects; wide when there are more than `FEW`.
 - heads: the newest id of each branch first, then the branches that reach into the window.
-- scan: the rows of the table themselves, each asked with a check.
+- scan: the rows of the table themselves, each asked with what is found of the caller's groups; wide when he has many.
+- checks: the rows of the table, each asked with a check, which needs nothing found before.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Form(StrEnum):
     FEW = "few"
     HEADS = "heads"
     SCAN = "scan"
+    CHECKS = "checks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,17 @@ class ListCompiler(CallerSets):
         compiler: of checks.
         widest: as for `CallerSets`.
         few: the most ids that are all read.
+        gathered: as for `CallerSets`.
     """
 
-    def __init__(self, compiler: Compiler, widest: int | None = WIDEST, few: int = FEW) -> None:
-        super().__init__(compiler, widest)
+    def __init__(
+        self, compiler: Compiler, widest: int | None = WIDEST, few: int = FEW, gathered: int | None = None
+    ) -> None:
+        super().__init__(compiler, widest, gathered=gathered)
         self._limit_of_few = few
 
     def source(self, form: Form, node: Node, order: Order) -> Source:
-        """The ids of one form (not of a scan, which needs a table)."""
+        """The ids of one form (not of a scan or of checks, which need a table)."""
         groups: dict[tuple[Term, ...], list[Same | Direct | Hop]] = {}
         for branch in self.branches(node):
             assert not isinstance(branch.leaf, Call)
@@ -174,8 +179,7 @@ class ListCompiler(CallerSets):
         for leaf, number in leaves:
             alias = compiler.name("rb")
             arms.append(
-                f"SELECT {alias}.resource_id AS id, {number} AS g FROM relationships {alias}"
-                f" WHERE {self.subject_is(alias, leaf)}"
+                f"SELECT {alias}.resource_id AS id, {number} AS g {self.rows_at(alias, leaf)}"
                 f" AND {alias}.resource_type = {self._codes.types[node.type]}"
                 f" AND {compiler.relation_is(f'{alias}.relation', leaf.relations)}"
                 f"{order.after(f'{alias}.resource_id')}{compiler.alive(alias, leaf.expiring)}"

@@ -21,11 +21,13 @@ from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import ListTooCostly, translate_database_errors
 from remit.authz.graph import Node
 from remit.authz.lists import CURSOR, FEW, NARROW, WINDOW, Form, ListCompiler, Order, Source
-from remit.authz.reach import WIDEST
+from remit.authz.reach import WIDEST, CallerSets
 
 LIMIT: Final = "@LIMIT@"
 LIST_SECONDS: Final = 2.0
+ROWS: Final = (Form.SCAN, Form.CHECKS)
 _LARGEST_WINDOW: Final = 2 * FEW
+_MOST_GATHERED: Final = 2 * FEW
 _MOST_KEPT: Final = 10_000
 _HINT_SECONDS: Final = 60.0
 
@@ -63,6 +65,7 @@ class Lister:
         compiler_for: makes the compiler for a kind of caller.
         widest: the most subjects of a caller whose list is merged.
         few: the most ids that are all read.
+        groups: the most groups of a caller that rows are scanned with.
         scan: rows of the largest window of a scan; where that does not fill a page, the heads are asked.
         seconds: how long a list may take.
         now: the clock, in seconds.
@@ -71,6 +74,7 @@ class Lister:
     compiler_for: Callable[[str, str | None], Compiler]
     widest: int = WIDEST
     few: int = FEW
+    groups: int = WIDEST
     scan: int = 300
     seconds: float = LIST_SECONDS
     now: Callable[[], float] = time.monotonic
@@ -103,20 +107,20 @@ class Lister:
             DepthExceeded: the graph is nested too deep to answer.
         """
         key, start, until = (str(caller), listing.node), after, self.now() + self.seconds
-        form, only_scan = self._form_for(key, listing), False
+        form, only_rows = self._form_for(key, listing), False
         window = self._first_window(form, listing, limit)
         rows: list[asyncpg.Record] = []
         while (left := until - self.now()) > 0:
             # Sets that take too long to find must leave time for the scan, which needs none.
-            patience = left if form is Form.SCAN or listing.table is None else left - self.seconds / 2
+            patience = left if form is Form.CHECKS or listing.table is None else left - self.seconds / 2
             try:
                 found, wide = await self._run(
                     connection, form, listing, values, caller, after, (window, limit - len(rows)), patience
                 )
             except TimeoutError:
-                if form is Form.SCAN or listing.table is None:
+                if form is Form.CHECKS or listing.table is None:
                     break
-                form, window, only_scan = Form.SCAN, limit, True
+                form, window, only_rows = Form.CHECKS, limit, True
                 continue
             if wide:
                 form = self._wider(form, listing)
@@ -128,7 +132,7 @@ class Lister:
                 return RowPage(rows, None)
             after = found[-1]["list_id"]
             self._note_sparse(listing)
-            if form is Form.SCAN and window >= self.scan and not only_scan:
+            if form in ROWS and window >= self.scan and not only_rows:
                 form, window = Form.HEADS, limit
             else:
                 window = self._next_window(form, window, limit)
@@ -142,21 +146,37 @@ class Lister:
             self.compiler_for(listing.subject_type, listing.subject_relation),
             Order(cursor, listing.ascending),
         )
-        if form is not Form.SCAN:
-            lists = ListCompiler(compiler, self.widest if form is Form.MERGE else None, self.few)
+        if form not in ROWS:
+            lists = ListCompiler(
+                compiler,
+                self.widest if form is Form.MERGE else None,
+                self.few,
+                _MOST_GATHERED if form is Form.FEW else None,
+            )
             return lists.source(form, listing.node, order)
         rows = f"FROM {listing.table} t WHERE ({listing.where}){order.after('t.id')}"
-        ids = f"SELECT t.id {rows} ORDER BY t.id {order.direction} LIMIT {WINDOW}"
-        return Source("", "FALSE", ids, compiler.check(listing.node, "@ID@"))
+        ids = f"SELECT t.* {rows} ORDER BY t.id {order.direction} LIMIT {WINDOW}"
+        if form is Form.CHECKS:
+            return Source("", "FALSE", ids, compiler.check(listing.node, "@ID@"))
+        sets, node = CallerSets(compiler, self.groups), listing.node
+        held = sets.condition(node.type, compiler.graph.expand(node), "@ID@", only_walks=True)
+        return Source(sets.with_sql, sets.wide_sql, ids, held)
 
     def statement(self, form: Form, listing: Listing, *, cursor: bool) -> str:
         """The whole statement of one form, with marks for caller, cursor and window."""
         source = self.source(form, listing, cursor=cursor)
-        late, order = source.late_sql.replace("@ID@", "p.id"), "" if listing.ascending else " DESC"
-        if listing.table is None:
+        order = "" if listing.ascending else " DESC"
+        if form in ROWS:
+            late = source.late_sql.replace("@ID@", "p.id")
+            alias, columns, counts = "t", "p.*", "l.counts"
+            asked = f"CROSS JOIN LATERAL (SELECT {late} AS counts OFFSET 0) l"
+        elif listing.table is None:
+            late = source.late_sql.replace("@ID@", "p.id")
             alias, columns, counts = "p", "p.id", "l.counts"
             asked = f"CROSS JOIN LATERAL (SELECT {late} AS counts OFFSET 0) l"
         else:
+            # Asked of the row and not of the id, or it would come before the row's own, cheaper conditions.
+            late = source.late_sql.replace("@ID@", "t.id")
             alias, columns, counts = "t", "t.*", "t.id IS NOT NULL"
             asked = (
                 f"LEFT JOIN LATERAL (SELECT t.* FROM {listing.table} t WHERE t.id = p.id AND ({listing.where})"
@@ -167,9 +187,9 @@ class Lister:
         return (
             f"{source.with_sql} SELECT {listing.columns}, {alias}.list_id, {alias}.list_ok, {alias}.list_n,"
             f" s.wide AS list_wide FROM (SELECT {source.wide_sql} AS wide OFFSET 0) s LEFT JOIN LATERAL ("
-            f"SELECT {columns}, p.id AS list_id, {counts} AS list_ok, p.n AS list_n"
-            f" FROM (SELECT i.*, row_number() OVER () AS place, count(*) OVER () AS n FROM ({ids}) i) p {asked}"
-            f" WHERE {counts} OR p.place = p.n ORDER BY p.id{order} LIMIT {LIMIT}) {alias} ON TRUE{listing.joins}"
+            f"SELECT {columns}, p.id AS list_id, {counts} AS list_ok, p.list_ids AS list_n FROM (SELECT i.*,"
+            f" row_number() OVER () AS list_place, count(*) OVER () AS list_ids FROM ({ids}) i) p {asked}"
+            f" WHERE {counts} OR p.list_place = p.list_ids ORDER BY p.id{order} LIMIT {LIMIT}) {alias} ON TRUE{listing.joins}"
             f" ORDER BY {alias}.list_id{order}"
         )
 
@@ -206,7 +226,7 @@ class Lister:
 
     def _form_for(self, key: tuple[str, Node], listing: Listing) -> Form:
         form, known_until = self._forms.get(key, (Form.MERGE, 0.0))
-        if known_until < self.now() or (form is Form.SCAN and listing.table is None):
+        if known_until < self.now() or (form in ROWS and listing.table is None):
             return Form.MERGE
         return form
 
@@ -214,7 +234,9 @@ class Lister:
     def _wider(form: Form, listing: Listing) -> Form:
         if form is Form.MERGE:
             return Form.FEW
-        return Form.SCAN if listing.table is not None else Form.HEADS
+        if listing.table is None:
+            return Form.HEADS
+        return Form.CHECKS if form is Form.SCAN else Form.SCAN
 
     def _note_form(self, key: tuple[str, Node], form: Form) -> None:
         if form is Form.MERGE:
@@ -228,7 +250,7 @@ class Lister:
         """How many ids are looked at first: more where the rows' conditions are known to leave out many."""
         if form is Form.FEW:
             return max(self.few, limit)
-        return limit * 4 if form is not Form.SCAN and listing in self._sparse else limit
+        return limit * 4 if form not in ROWS and listing in self._sparse else limit
 
     def _note_sparse(self, listing: Listing) -> None:
         self._sparse[listing] = None
@@ -236,7 +258,7 @@ class Lister:
             self._sparse.popitem(last=False)
 
     def _next_window(self, form: Form, window: int, limit: int) -> int:
-        return max(self.scan, limit) if form is Form.SCAN else min(window * 4, max(_LARGEST_WINDOW, limit))
+        return max(self.scan, limit) if form in ROWS else min(window * 4, max(_LARGEST_WINDOW, limit))
 
 
 @asynccontextmanager

@@ -70,18 +70,29 @@ class CallerSets:
         compiler: of checks.
         widest: the most groups, and the most subjects of a merge, before the caller counts as wide; None for any.
         largest: the same for what is found from those groups; by default as `widest`.
+        gathered: the most relationships of a caller's groups that are read at once, for all the sets that they lead
+            to; None reads the relationships of each set by themselves, which is cheaper for few groups.
     """
 
-    def __init__(self, compiler: Compiler, widest: int | None = WIDEST, largest: int | None = None) -> None:
+    def __init__(
+        self,
+        compiler: Compiler,
+        widest: int | None = WIDEST,
+        largest: int | None = None,
+        gathered: int | None = None,
+    ) -> None:
         self._compiler = compiler
         self._graph = compiler.graph
         self._codes = compiler.codes
         self._widest = widest
         self._largest = widest if largest is None else largest
+        self._most_gathered = gathered
+        self._gathered: dict[tuple[Node, str], str] = {}
         self._reach: dict[Node, str] = {}
         self._writing: set[Node] = set()
         self._with: list[str] = []
         self._wide: list[str] = []
+        self._wide_walks: list[str] = []
 
     @property
     def with_sql(self) -> str:
@@ -92,6 +103,11 @@ class CallerSets:
     def wide_sql(self) -> str:
         """Whether one of the sets is not the whole."""
         return " OR ".join(self._wide) or "FALSE"
+
+    @property
+    def wide_walks_sql(self) -> str:
+        """Whether one of the sets that are found by a walk is not the whole."""
+        return " OR ".join(self._wide_walks) or "FALSE"
 
     def branches(self, node: Node) -> list[Branch]:
         """The branches of a node, with calls into recursive permissions of the same object written out as well."""
@@ -112,9 +128,23 @@ class CallerSets:
                 found.append(branch)
         return found
 
-    def condition(self, type_name: str, term: Term, id_sql: str) -> str:
-        """What else is asked of a row. What a relationship leads to is found once, as a set, and not row by row."""
+    def condition(self, type_name: str, term: Term, id_sql: str, *, only_walks: bool = False) -> str:
+        """What else is asked of a row. What a relationship leads to is found once, as a set, and not row by row.
+
+        Args:
+            type_name: of the row.
+            term: what is asked.
+            id_sql: the row's id.
+            only_walks: only what takes a walk (nested groups) is found as a set; all else is followed from the row,
+                which is cheaper where the other sets are large.
+        """
         match term:
+            case Hop(target=target) if only_walks and not self._graph.component(target):
+                alias = self._compiler.name("rg")
+                rows = self._compiler.rows_of(alias, type_name, term, id_sql)
+                formula = self._graph.expand(target)
+                held = self.condition(target.type, formula, f"{alias}.subject_id", only_walks=True)
+                return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
             case Hop(target=target) if self._is_set(target):
                 alias = self._compiler.name("rg")
                 rows = self._compiler.rows_of(alias, type_name, term, id_sql)
@@ -125,14 +155,37 @@ class CallerSets:
                     held = f"({alias}.subject_id IN (SELECT unnest({ids}))) IS TRUE"
                 return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
             case Not(part):
-                return f"NOT {self.condition(type_name, part, id_sql)}"
-            case Any(parts) if parts:
-                return "(" + " OR ".join(self.condition(type_name, part, id_sql) for part in parts) + ")"
-            case All(parts):
-                return "(" + " AND ".join(self.condition(type_name, part, id_sql) for part in parts) + ")"
+                return f"NOT {self.condition(type_name, part, id_sql, only_walks=only_walks)}"
+            case Any(parts) | All(parts) if parts:
+                inner = [self.condition(type_name, part, id_sql, only_walks=only_walks) for part in parts]
+                return "(" + (" OR " if isinstance(term, Any) else " AND ").join(inner) + ")"
         return f"({self._compiler.term(type_name, term, id_sql)})"
 
-    def subject_is(self, alias: str, leaf: Direct | Hop) -> str:
+    def rows_at(self, alias: str, leaf: Direct | Hop) -> str:
+        """FROM and WHERE of the relationships that point at one of a leaf's subjects."""
+        if self._most_gathered is not None and isinstance(leaf, Hop) and not leaf.any_subject_relation:
+            name = leaf.subject_relations[0]
+            if name is not None and self._graph.component(leaf.target) and leaf.target not in self._writing:
+                return f"FROM {self._gather(leaf)} {alias} WHERE TRUE"
+        return f"FROM relationships {alias} WHERE {self._subject_is(alias, leaf)}"
+
+    def _gather(self, leaf: Hop) -> str:
+        """A WITH query of all relationships that point at the sets of a walk, read by one scan."""
+        assert self._most_gathered is not None
+        key = (leaf.target, str(leaf.subject_relations[0]))
+        if key not in self._gathered:
+            alias, limit = self._compiler.name("rr"), self._most_gathered
+            subject = self._subject_is(alias, leaf)
+            name = self._gathered[key] = self._compiler.name("gathered")
+            columns = "resource_type, relation, resource_id, expires_at"
+            self._with.append(
+                f"{name} AS MATERIALIZED (SELECT {columns} FROM relationships {alias} WHERE {subject}"
+                f" LIMIT {limit + 1})"
+            )
+            self._wide.append(f"(SELECT count(*) > {limit} FROM {name})")
+        return self._gathered[key]
+
+    def _subject_is(self, alias: str, leaf: Direct | Hop) -> str:
         """The condition that a relationship points at one of a leaf's subjects."""
         if isinstance(leaf, Direct):
             subject_type, subject_id, subject_relation = self._compiler.caller_subject(leaf.everyone)
@@ -210,7 +263,8 @@ class CallerSets:
             fine = "TRUE"
             large = " OR ".join(f"cardinality({walk}.s{index}) > {self._widest}" for index in range(count))
             # Groups nested too deep are left to the forms that know whether that matters.
-            self._wide.append(f"(SELECT {large} OR {walk}.n > {DEPTH_LIMIT} FROM {walk})")
+            self._wide_walks.append(f"(SELECT {large} OR {walk}.n > {DEPTH_LIMIT} FROM {walk})")
+            self._wide.append(self._wide_walks[-1])
         for index, node in enumerate(nodes):
             self._reach[node] = f"(SELECT {walk}.s{index} FROM {walk} WHERE {fine})::uuid[]"
 
@@ -226,14 +280,14 @@ class CallerSets:
                 continue
             alias = compiler.name("rr")
             if fresh is not None and isinstance(leaf, Hop):
-                subject = self._points_at(alias, leaf, f"ANY ({fresh})")
+                rows = f"FROM relationships {alias} WHERE {self._points_at(alias, leaf, f'ANY ({fresh})')}"
             else:
-                subject = self.subject_is(alias, leaf)
+                rows = self.rows_at(alias, leaf)
             asked = "".join(
                 f" AND {self.condition(node.type, item, f'{alias}.resource_id')}" for item in branch.conditions
             )
             arms.append(
-                f"SELECT {alias}.resource_id FROM relationships {alias} WHERE {subject}"
+                f"SELECT {alias}.resource_id {rows}"
                 f" AND {alias}.resource_type = {self._codes.types[node.type]}"
                 f" AND {compiler.relation_is(f'{alias}.relation', leaf.relations)}"
                 f"{compiler.alive(alias, leaf.expiring)}{asked}"
