@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import uvloop
-from graph.data import clean_up, load
+from graph.data import clean_up, load, warm_up
 from graph.questions import Questions, draw_samples
 from graph.timing import measure, measure_crowded, render
 
@@ -23,10 +23,10 @@ async def run(dsn: str, arguments: argparse.Namespace) -> None:
     plain = await asyncpg.connect(dsn)
     data, engine = await load(plain, arguments.tasks)
     samples = await draw_samples(plain, data, arguments.seed)
+    await warm_up(plain)
     version = await plain.fetchval("SELECT version()")
     await plain.close()
-    # One connection for each that asks, and one more for a question that takes its own.
-    database = await Database.open(dsn, size=2 * CONNECTIONS)
+    database = await Database.open(dsn, size=CONNECTIONS)
     rows = Questions(database, engine, data, samples).make_rows()
     if arguments.only:
         wanted = [row for row in rows if arguments.only in row.name]

@@ -2,7 +2,8 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,17 @@ def endless(items: Sequence[Any]) -> Iterator[Any]:
     return itertools.cycle(items)
 
 
+class _Held(Database):
+    """One connection that is held already: taking one from the pool is no part of any other row either."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._held = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        yield self._held
+
+
 class Questions:
     """Makes the rows."""
 
@@ -151,10 +163,10 @@ class Questions:
         audit = AuditTrail(self._database)
         decider = Decider(self._engine, ModeBook(self._engine.mode_policy, self._database))
 
-        async def get(_: Connection) -> object:
+        async def get(connection: Connection) -> object:
             task, user = next(owned)
             principal = Principal("user", user, samples.tenants[task], "tenant", "user", "key")
-            asker = Caller(principal, self._database, decider, audit, "request")
+            asker = Caller(principal, _Held(connection), decider, audit, "request")
             verdict = await probe(asker, TASK, "read", id=task, columns=COLUMNS)
             if not verdict.allowed:
                 raise AssertionError(f"{user} read {task}")

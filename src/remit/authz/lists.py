@@ -13,7 +13,7 @@ There are five sources of ids, for callers of different kinds:
 - merge: as above, for a frontier of at most `WIDEST` subjects. Whoever has more is told by the column `wide`.
 - few: all ids of the frontier, found with one index scan for many subjects; wide when there are more than `FEW`.
 - heads: the newest id of each branch first, then the branches that reach into the window.
-- scan: the rows of the table themselves, each asked with what is found of the caller's groups; wide when he has many.
+- scan: the rows of the table themselves, held against the caller's sets; wide when those are too large.
 - checks: the rows of the table, each asked with a check, which needs nothing found before.
 """
 

@@ -21,7 +21,7 @@ from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import ListTooCostly, translate_database_errors
 from remit.authz.graph import Node
 from remit.authz.lists import CURSOR, FEW, NARROW, WINDOW, Form, ListCompiler, Order, Source
-from remit.authz.reach import WIDEST, CallerSets
+from remit.authz.reach import LARGEST_SET, WIDEST, CallerSets
 
 LIMIT: Final = "@LIMIT@"
 LIST_SECONDS: Final = 2.0
@@ -158,8 +158,8 @@ class Lister:
         ids = f"SELECT t.* {rows} ORDER BY t.id {order.direction} LIMIT {WINDOW}"
         if form is Form.CHECKS:
             return Source("", "FALSE", ids, compiler.check(listing.node, "@ID@"))
-        sets, node = CallerSets(compiler, self.groups), listing.node
-        held = sets.condition(node.type, compiler.graph.expand(node), "@ID@", only_walks=True)
+        sets, node = CallerSets(compiler, self.groups, LARGEST_SET), listing.node
+        held = sets.condition(node.type, compiler.graph.expand(node), "@ID@")
         return Source(sets.with_sql, sets.wide_sql, ids, held)
 
     def statement(self, form: Form, listing: Listing, *, cursor: bool) -> str:
@@ -189,8 +189,8 @@ class Lister:
             f" s.wide AS list_wide FROM (SELECT {source.wide_sql} AS wide OFFSET 0) s LEFT JOIN LATERAL ("
             f"SELECT {columns}, p.id AS list_id, {counts} AS list_ok, p.list_ids AS list_n FROM (SELECT i.*,"
             f" row_number() OVER () AS list_place, count(*) OVER () AS list_ids FROM ({ids}) i) p {asked}"
-            f" WHERE {counts} OR p.list_place = p.list_ids ORDER BY p.id{order} LIMIT {LIMIT}) {alias} ON TRUE{listing.joins}"
-            f" ORDER BY {alias}.list_id{order}"
+            f" WHERE {counts} OR p.list_place = p.list_ids ORDER BY p.id{order} LIMIT {LIMIT}) {alias} ON TRUE"
+            f"{listing.joins} ORDER BY {alias}.list_id{order}"
         )
 
     async def _run(

@@ -6,7 +6,7 @@ from remit.authz.graph import All, Any, Call, Direct, Every, Graph, Hop, Node, N
 from remit.authz.lists import FEW, ListCompiler
 from remit.authz.pages import LIST_SECONDS
 from remit.authz.postgres import PostgresEngine
-from remit.authz.reach import WIDEST
+from remit.authz.reach import LARGEST_SET, WIDEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ def _describe_forms(graph: Graph, node: Node) -> tuple[str, ...]:
     return (
         f"ordered merge: for {small}",
         f"all ids, then sorted: for whoever has more, and reaches at most {FEW:,} ids",
-        "scan of the newest rows, each checked: for whoever reaches more; it fills a page where he sees many of them",
+        "scan of the newest rows, held against the caller's sets: for whoever reaches more, and sees many of them",
+        f"checks of the newest rows, one by one: where those sets have more than {LARGEST_SET:,} members",
         "heads first: where the scan does not fill the page; the newest id of each branch, then what reaches the page",
-        f"scan until the time is up: where the sets take more than {LIST_SECONDS / 2:g} s to find",
+        f"checks until the time is up: where the sets take more than {LIST_SECONDS / 2:g} s to find",
     )
 
 

@@ -14,6 +14,7 @@ from remit.authz.errors import DEPTH_LIMIT
 from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
 
 WIDEST: Final = 64
+LARGEST_SET: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,6 @@ class CallerSets:
         self._writing: set[Node] = set()
         self._with: list[str] = []
         self._wide: list[str] = []
-        self._wide_walks: list[str] = []
 
     @property
     def with_sql(self) -> str:
@@ -103,11 +103,6 @@ class CallerSets:
     def wide_sql(self) -> str:
         """Whether one of the sets is not the whole."""
         return " OR ".join(self._wide) or "FALSE"
-
-    @property
-    def wide_walks_sql(self) -> str:
-        """Whether one of the sets that are found by a walk is not the whole."""
-        return " OR ".join(self._wide_walks) or "FALSE"
 
     def branches(self, node: Node) -> list[Branch]:
         """The branches of a node, with calls into recursive permissions of the same object written out as well."""
@@ -128,23 +123,9 @@ class CallerSets:
                 found.append(branch)
         return found
 
-    def condition(self, type_name: str, term: Term, id_sql: str, *, only_walks: bool = False) -> str:
-        """What else is asked of a row. What a relationship leads to is found once, as a set, and not row by row.
-
-        Args:
-            type_name: of the row.
-            term: what is asked.
-            id_sql: the row's id.
-            only_walks: only what takes a walk (nested groups) is found as a set; all else is followed from the row,
-                which is cheaper where the other sets are large.
-        """
+    def condition(self, type_name: str, term: Term, id_sql: str) -> str:
+        """What else is asked of a row. What a relationship leads to is found once, as a set, and not row by row."""
         match term:
-            case Hop(target=target) if only_walks and not self._graph.component(target):
-                alias = self._compiler.name("rg")
-                rows = self._compiler.rows_of(alias, type_name, term, id_sql)
-                formula = self._graph.expand(target)
-                held = self.condition(target.type, formula, f"{alias}.subject_id", only_walks=True)
-                return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
             case Hop(target=target) if self._is_set(target):
                 alias = self._compiler.name("rg")
                 rows = self._compiler.rows_of(alias, type_name, term, id_sql)
@@ -155,9 +136,9 @@ class CallerSets:
                     held = f"({alias}.subject_id IN (SELECT unnest({ids}))) IS TRUE"
                 return f"EXISTS (SELECT 1 {rows} AND {held} OFFSET 0)"
             case Not(part):
-                return f"NOT {self.condition(type_name, part, id_sql, only_walks=only_walks)}"
+                return f"NOT {self.condition(type_name, part, id_sql)}"
             case Any(parts) | All(parts) if parts:
-                inner = [self.condition(type_name, part, id_sql, only_walks=only_walks) for part in parts]
+                inner = [self.condition(type_name, part, id_sql) for part in parts]
                 return "(" + (" OR " if isinstance(term, Any) else " AND ").join(inner) + ")"
         return f"({self._compiler.term(type_name, term, id_sql)})"
 
@@ -263,8 +244,7 @@ class CallerSets:
             fine = "TRUE"
             large = " OR ".join(f"cardinality({walk}.s{index}) > {self._widest}" for index in range(count))
             # Groups nested too deep are left to the forms that know whether that matters.
-            self._wide_walks.append(f"(SELECT {large} OR {walk}.n > {DEPTH_LIMIT} FROM {walk})")
-            self._wide.append(self._wide_walks[-1])
+            self._wide.append(f"(SELECT {large} OR {walk}.n > {DEPTH_LIMIT} FROM {walk})")
         for index, node in enumerate(nodes):
             self._reach[node] = f"(SELECT {walk}.s{index} FROM {walk} WHERE {fine})::uuid[]"
 
