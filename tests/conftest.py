@@ -1,12 +1,14 @@
 """A real database for every test that asks for one: a copy of a template that the migrations made."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
-from support.databases import make_data_dir, make_database, run_server
+from support.databases import FAST, make_data_dir, make_database, run_server
 from support.whole_run import watch
 
 from remit.db.binaries import Binaries
@@ -15,6 +17,28 @@ from remit.migrations.run import upgrade
 
 # Another PostgreSQL for the whole run: the folder that has its `bin`.
 _BINARIES = os.environ.get("REMIT_TEST_POSTGRES")
+# Hundreds of processes are started; none of them is to compile the code again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Where the tests are that take longest each; the last files to run are short ones, so that all workers end together.
+_LONGEST = ("cli", "story", "rehearse", "db", "provider", "migrations", "authz")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for tests that are named by their file or by `-k`: those start sooner in one process."""
+    narrow = all(".py" in name for name in config.args) or config.option.keyword or config.option.capture == "no"
+    return 0 if narrow else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files in the order in which workers take them."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.path.relative_to(Path(__file__).parent).parts))
+
+
+def _rank(parts: Sequence[str]) -> int:
+    return _LONGEST.index(parts[0]) if parts[0] in _LONGEST else len(_LONGEST)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,3 +82,19 @@ def data_dir() -> Iterator[Path]:
     """An empty data directory for an embedded server of the test's own."""
     with make_data_dir() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def _upgraded() -> Iterator[Path]:
+    with make_data_dir() as folder:
+        server = EmbeddedPostgres.start_blocking(folder, options=FAST)
+        upgrade(server.dsn)
+        server.stop_blocking()
+        yield folder
+
+
+@pytest.fixture
+def upgraded_data_dir(_upgraded: Path, data_dir: Path) -> Path:
+    """A data directory with a migrated database in it, which nobody uses yet."""
+    subprocess.run(["cp", "-a", f"{_upgraded}/.", data_dir], check=True)
+    return data_dir

@@ -1,8 +1,6 @@
 """What commands bring about: who may, who may no longer, and what the audit trail says of it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from support.commands import remit
 from support.databases import make_data_dir
-from support.processes import clean_environment, free_port
+from support.processes import free_port
 from support.server import serve_in_thread
 
 from remit.cli.output import print_table
@@ -27,14 +26,7 @@ class Installation:
         self.server = server
 
     def run(self, command: str, *, code: int = 0, **environment: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "remit", *command.split()],
-            env=clean_environment(REMIT_DATA_DIR=str(self.data_dir), **environment),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ran = remit(*command.split(), REMIT_DATA_DIR=str(self.data_dir), **environment)
         assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
         return ran.stdout
 

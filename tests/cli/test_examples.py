@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import typer
+from support.databases import FAST
 from support.processes import clean_environment, free_port, wait_until_answering
 
 from remit.cli import make_app
+from remit.db.embedded import EmbeddedPostgres
 
 _EXAMPLE = re.compile(r"^\s*\$ (remit .*)$", re.MULTILINE)
 
@@ -35,6 +37,8 @@ FIRST = (
     "authz revoke",
 )
 LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "db stop", "demo")
+# Before this command, which wants the data for itself, a server is kept up, so that not every command starts one.
+FIRST_ALONE = "db restore"
 # `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
 # tests make.
 ELSEWHERE = ("serve", "auth serve", "db lint", "db rehearse")
@@ -110,7 +114,10 @@ def test_every_example_runs(data_dir: Path, tmp_path: Path) -> None:
     middle = [name for name in COMMANDS if name not in (*FIRST, *LAST, *ELSEWHERE)]
     environment = clean_environment(REMIT_DATA_DIR=str(data_dir), REMIT_PORT=str(free_port()))
     write_files(tmp_path)
+    server = EmbeddedPostgres.start_blocking(data_dir, options=FAST)
     for name in (*FIRST, *middle, *LAST):
+        if name == FIRST_ALONE:
+            server.stop_blocking()
         for line in BEFORE.get(name, ()):
             prepared = run_line(line, tmp_path, environment)
             assert prepared.returncode == 0, prepared.stderr

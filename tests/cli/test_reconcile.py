@@ -4,18 +4,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from support.databases import make_data_dir
+from support.commands import remit
 from support.processes import clean_environment
-from support.spicedb_host import SpiceProcess, run_spicedb
+from support.spicedb_host import run_spicedb
 from support.world import make_world_blocking
-
-from remit.db.embedded import EmbeddedPostgres
 
 AT = "2026-01-01T00:00:00Z"
 
@@ -23,9 +22,14 @@ AT = "2026-01-01T00:00:00Z"
 class Site:
     """An installation in which tests plant drift."""
 
-    def __init__(self, data_dir: Path, server: EmbeddedPostgres, spice: SpiceProcess) -> None:
-        self.data_dir, self.server = data_dir, server
-        self.elsewhere = {
+    def __init__(self, dsn: str, stack: ExitStack) -> None:
+        self.dsn, self.stack = dsn, stack
+
+    @cached_property
+    def elsewhere(self) -> dict[str, str]:
+        """Settings of a graph elsewhere, which is started for them."""
+        spice = self.stack.enter_context(run_spicedb())
+        return {
             "REMIT_AUTHZ_ENGINE": "spicedb",
             "REMIT_SPICEDB_ENDPOINT": spice.endpoint,
             "REMIT_SPICEDB_TOKEN": spice.token,
@@ -33,14 +37,7 @@ class Site:
         }
 
     def run(self, command: str, code: int = 0, **environment: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "remit", *command.split()],
-            env=clean_environment(REMIT_DATA_DIR=str(self.data_dir), **environment),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ran = remit(*command.split(), REMIT_DATABASE_URL=self.dsn, **environment)
         assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
         return ran.stdout
 
@@ -49,7 +46,7 @@ class Site:
         return json.loads(self.run(f"authz reconcile {arguments} --json", code=code, **environment))
 
     def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(self.server.dsn, row_factory=dict_row) as connection:
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
             cursor = connection.execute(statement.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
@@ -76,16 +73,10 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with make_data_dir() as folder, run_spicedb() as spice:
-        server = EmbeddedPostgres.start_blocking(folder)
-        try:
-            made = Site(folder, server, spice)
-            made.run("db upgrade")
-            make_world_blocking(server.dsn, agents=("echo",))
-            yield made
-        finally:
-            server.stop_blocking()
+def site(database: str) -> Iterator[Site]:
+    make_world_blocking(database, agents=("echo",))
+    with ExitStack() as stack:
+        yield Site(database, stack)
 
 
 def classes(report: Any) -> dict[str, int]:
@@ -205,7 +196,7 @@ def test_a_run_that_was_killed_goes_on(site: Site) -> None:
         "--rate",
         "500",
     ]
-    process = subprocess.Popen(command, env=clean_environment(REMIT_DATA_DIR=str(site.data_dir)))
+    process = subprocess.Popen(command, env=clean_environment(REMIT_DATABASE_URL=site.dsn))
     try:
         while not (rows := site.query("SELECT report FROM authz_reconciling")) or not rows[0]["report"].get("compared"):
             assert process.poll() is None, "it ended before it was killed"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.databases import make_data_dir
+from support import commands
+from support.databases import FAST, make_data_dir
 from support.processes import clean_environment, run_remit
 
 from remit.db.embedded import EmbeddedPostgres
@@ -21,21 +22,14 @@ NOBODY = "01990000-0000-7000-8000-000000000000"
 
 
 def remit(data_dir: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "remit", *arguments],
-        env=clean_environment(REMIT_DATA_DIR=str(data_dir), **environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return commands.remit(*arguments, REMIT_DATA_DIR=str(data_dir), **environment)
 
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Path]:
     """A data directory with the tenants acme (user alice, agent echo) and globex (user mallory)."""
     with make_data_dir() as folder:
-        server = EmbeddedPostgres.start_blocking(folder)
+        server = EmbeddedPostgres.start_blocking(folder, options=FAST)
         for command in (
             "db upgrade",
             "tenants add acme",
@@ -147,14 +141,7 @@ def test_no_database_yet(data_dir: Path) -> None:
 def test_unreachable_server_does_not_tell_its_password(data_dir: Path) -> None:
     url = "postgresql://remit:hunter2@127.0.0.1:1/remit"
     for command in (("tenants", "list"), ("db", "upgrade"), ("serve", "--port", "0"), ("doctor",)):
-        ran = subprocess.run(
-            [sys.executable, "-m", "remit", *command],
-            env=clean_environment(REMIT_DATABASE_URL=url),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ran = commands.remit(*command, REMIT_DATABASE_URL=url)
         assert ran.returncode in {1, 2}
         assert "cannot reach the database" in " ".join((ran.stdout + ran.stderr).split())
         assert "hunter2" not in ran.stdout + ran.stderr

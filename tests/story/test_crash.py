@@ -55,10 +55,10 @@ async def count_drift(dsn: str) -> tuple[int, int, set[str]]:
 
 
 @pytest.mark.parametrize("victim", ["server", "database"])
-async def test_kill_in_the_middle_of_creates(data_dir: Path, victim: str) -> None:
-    postgres = await EmbeddedPostgres.start(data_dir)
+async def test_kill_in_the_middle_of_creates(upgraded_data_dir: Path, victim: str) -> None:
+    postgres = await EmbeddedPostgres.start(upgraded_data_dir)
     try:
-        with run_remit(data_dir) as server:
+        with run_remit(upgraded_data_dir) as server:
             world: World = await make_world(postgres.dsn)
             created: list[str] = []
             enough = asyncio.Event()
@@ -73,7 +73,7 @@ async def test_kill_in_the_middle_of_creates(data_dir: Path, victim: str) -> Non
                 assert postgres.pid is not None
                 os.kill(postgres.pid, signal.SIGKILL)
             await asyncio.wait_for(asyncio.gather(*writers), 60)
-        with run_remit(data_dir):
+        with run_remit(upgraded_data_dir):
             await postgres.ensure_running()
             unregistered, orphaned, kept = await count_drift(postgres.dsn)
             assert (unregistered, orphaned) == (0, 0)

@@ -22,8 +22,9 @@ def play(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def count_servers() -> int:
-    found = subprocess.run(["pgrep", "-f", "remit-demo-"], capture_output=True, text=True, check=False)
+def count_processes(folder: Path) -> int:
+    """The processes that were started with something in a folder."""
+    found = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False)
     return len(found.stdout.split())
 
 
@@ -34,12 +35,13 @@ def change_schema(folder: Path, old: str, new: str) -> str:
     return str(path)
 
 
-def test_story_passes_and_leaves_nothing_running() -> None:
-    played = play()
+def test_story_passes_and_leaves_nothing_running(data_dir: Path) -> None:
+    data_dir.chmod(0o755)  # PostgreSQL may run as another user
+    played = play(TMPDIR=str(data_dir))
     assert played.returncode == 0, played.stdout + played.stderr
     assert "Every step went as it should." in played.stdout
     assert "creator_user_id is alice" in played.stdout
-    assert count_servers() == 0
+    assert count_processes(data_dir) == 0
 
 
 def test_story_passes_on_the_oldest_postgres() -> None:
@@ -49,24 +51,26 @@ def test_story_passes_on_the_oldest_postgres() -> None:
     assert "Every step went as it should." in played.stdout
 
 
-def test_schema_in_which_a_viewer_may_cancel(tmp_path: Path) -> None:
+def test_schema_in_which_a_viewer_may_cancel(tmp_path: Path, empty_database: str) -> None:
     schema = change_schema(
         tmp_path,
         "permission cancel = (owner + parent_agent + tenant->admin)",
         "permission cancel = (viewer + owner + parent_agent + tenant->admin)",
     )
-    played = play("--schema", schema)
+    played = play("--schema", schema, REMIT_DATABASE_URL=empty_database)
     assert played.returncode == 1
     assert "failed at the step “bob may not cancel the task”" in played.stdout
 
 
-def test_schema_without_the_tenant_gate(tmp_path: Path) -> None:
-    played = play("--schema", change_schema(tmp_path, " & internal_tenant_gate", ""))
+def test_schema_without_the_tenant_gate(tmp_path: Path, empty_database: str) -> None:
+    schema = change_schema(tmp_path, " & internal_tenant_gate", "")
+    played = play("--schema", schema, REMIT_DATABASE_URL=empty_database)
     assert played.returncode == 1
     assert "failed at the step “a leaked relationship grants nothing”" in played.stdout
 
 
-def test_deletion_that_skips_deregistration() -> None:
-    played = play(PYTHONPATH=str(Path(__file__).parent / "deregistration_skipped"))
+def test_deletion_that_skips_deregistration(empty_database: str) -> None:
+    skipping = str(Path(__file__).parent / "deregistration_skipped")
+    played = play(PYTHONPATH=skipping, REMIT_DATABASE_URL=empty_database)
     assert played.returncode == 1
     assert "failed at the step “no relationship of it is left”" in played.stdout

@@ -23,9 +23,9 @@ def runs(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_told_to_stop_stops_its_database(data_dir: Path, sent: signal.Signals) -> None:
-    with run_remit(data_dir) as server:
-        (pid_file,) = data_dir.glob("postgres/*/data/postmaster.pid")
+def test_a_server_that_is_told_to_stop_stops_its_database(upgraded_data_dir: Path, sent: signal.Signals) -> None:
+    with run_remit(upgraded_data_dir) as server:
+        (pid_file,) = upgraded_data_dir.glob("postgres/*/data/postmaster.pid")
         database = int(pid_file.read_text().splitlines()[0])
         assert runs(database)
         server.process.send_signal(sent)
@@ -36,10 +36,10 @@ def test_a_server_that_is_told_to_stop_stops_its_database(data_dir: Path, sent: 
         time.sleep(0.05)
 
 
-async def test_jobs_go_on_after_the_database_was_killed(data_dir: Path) -> None:
-    postgres = await EmbeddedPostgres.start(data_dir)
+async def test_jobs_go_on_after_the_database_was_killed(upgraded_data_dir: Path) -> None:
+    postgres = await EmbeddedPostgres.start(upgraded_data_dir)
     try:
-        with run_remit(data_dir) as server:
+        with run_remit(upgraded_data_dir) as server:
             await make_world(postgres.dsn)
             assert postgres.pid is not None
             os.kill(postgres.pid, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +13,12 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from support.databases import make_data_dir
-from support.processes import ServerProcess, clean_environment, run_remit
+from support.commands import remit
+from support.databases import make_database
+from support.processes import ServerProcess, run_remit
 from support.world import World, make_world_blocking
 
 from remit.db.embedded import EmbeddedPostgres
-from remit.migrations.run import upgrade
 
 SHIPPED = files("remit.authz").joinpath("schema.zed").read_text("utf-8")
 CANCEL = "permission cancel = (owner + parent_agent"
@@ -43,42 +42,35 @@ class Agent(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def installation() -> Iterator[tuple[str, Path, World, list[ServerProcess], Path]]:
-    """A database, two servers on it, and the log of the second."""
-    with make_data_dir() as folder:
-        database = EmbeddedPostgres.start_blocking(folder)
-        log = folder.with_name(folder.name + ".log")
+def installation(
+    postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, World, list[ServerProcess], Path]]:
+    """A database, a folder, two servers on the database, and the log of the second."""
+    folder = tmp_path_factory.mktemp("schemas")
+    log = folder / "log"
+    with make_database(postgres, template) as dsn:
         agent = ThreadingHTTPServer(("127.0.0.1", 0), Agent)
         threading.Thread(target=agent.serve_forever, daemon=True).start()
         try:
-            upgrade(database.dsn)
-            world = make_world_blocking(database.dsn, ["echo"])
-            with psycopg.connect(database.dsn) as connection:
+            world = make_world_blocking(dsn, ["echo"])
+            with psycopg.connect(dsn) as connection:
                 address = f"http://127.0.0.1:{agent.server_port}"
                 connection.execute("UPDATE agents SET acp_type = 'async', acp_url = %s", (address,))
             with ExitStack() as stack:
                 servers = [
-                    stack.enter_context(run_remit(folder, log=path, REMIT_LOG_FORMAT="json")) for path in (None, log)
+                    stack.enter_context(run_remit(None, log=path, REMIT_DATABASE_URL=dsn, REMIT_LOG_FORMAT="json"))
+                    for path in (None, log)
                 ]
-                yield database.dsn, folder, world, servers, log
+                yield dsn, folder, world, servers, log
         finally:
             agent.shutdown()
             agent.server_close()
-            database.stop_blocking()
-            log.unlink(missing_ok=True)
 
 
-def apply(folder: Path, schema: str, *options: str) -> subprocess.CompletedProcess[str]:
+def apply(dsn: str, folder: Path, schema: str, *options: str) -> subprocess.CompletedProcess[str]:
     file = folder / "mine.zed"
     file.write_text(schema)
-    return subprocess.run(
-        [sys.executable, "-m", "remit", "authz", "schema", "apply", str(file), *options],
-        env=clean_environment(REMIT_DATA_DIR=str(folder)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return remit("authz", "schema", "apply", str(file), *options, REMIT_DATABASE_URL=dsn)
 
 
 def call(server: ServerProcess, key: str, method: str, path: str, **more: object) -> httpx.Response:
@@ -113,7 +105,7 @@ def test_a_viewer_may_cancel_once_a_schema_says_so(
     tasks = [make_task(servers, world, f"shared-{number}") for number in range(2)]
     for server, task in zip(servers, tasks, strict=True):
         assert rpc(server, world.bob_key, "task/cancel", {"task_id": task}).status_code == 403
-    applied = apply(folder, SHIPPED.replace(CANCEL, CANCEL.replace("(owner", "(viewer + owner")))
+    applied = apply(dsn, folder, SHIPPED.replace(CANCEL, CANCEL.replace("(owner", "(viewer + owner")))
     assert applied.returncode == 0, applied.stderr
     for server, task in zip(servers, tasks, strict=True):
 
@@ -132,13 +124,13 @@ def test_a_viewer_may_cancel_once_a_schema_says_so(
 def test_a_schema_without_an_asked_operation_is_refused_and_forced_it_fails_closed(
     installation: tuple[str, Path, World, list[ServerProcess], Path],
 ) -> None:
-    _, folder, world, servers, log = installation
+    dsn, folder, world, servers, log = installation
     task = make_task(servers, world, "kept")
     lacking = "\n".join(line for line in SHIPPED.splitlines() if CANCEL not in line)
-    refused = apply(folder, lacking)
+    refused = apply(dsn, folder, lacking)
     assert refused.returncode == 2
     assert "task.cancel" in refused.stderr
-    assert apply(folder, lacking, "--force").returncode == 0
+    assert apply(dsn, folder, lacking, "--force").returncode == 0
     try:
         for server in servers:
 
@@ -154,7 +146,7 @@ def test_a_schema_without_an_asked_operation_is_refused_and_forced_it_fails_clos
         said = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
         assert any("task.cancel" in str(line.get("problem")) for line in said)
     finally:
-        assert apply(folder, SHIPPED).returncode == 0
+        assert apply(dsn, folder, SHIPPED).returncode == 0
     for server in servers:
         until(lambda server=server: call(server, "", "GET", "/readyz").status_code == 200)  # type: ignore[misc]
         assert rpc(server, world.alice_key, "task/cancel", {"task_id": task}).json()["result"]["status"] == "CANCELED"

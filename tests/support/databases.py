@@ -15,7 +15,8 @@ from remit.db.embedded import EmbeddedPostgres
 OLDEST = Binaries(Path("/usr/lib/postgresql/15"))
 """The oldest supported server, from Debian's package `postgresql-15`."""
 
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+"""Settings of a server whose data may be lost."""
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def make_data_dir() -> Iterator[Path]:
 def run_server(binaries: Binaries | None = None) -> Iterator[EmbeddedPostgres]:
     """An embedded server for tests, which lose nothing if it crashes."""
     with make_data_dir() as folder:
-        server = EmbeddedPostgres.start_blocking(folder, binaries=binaries, options=_FAST)
+        server = EmbeddedPostgres.start_blocking(folder, binaries=binaries, options=FAST)
         try:
             yield server
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
@@ -231,6 +232,7 @@ _TOKEN_NAMES: Final = {
 }
 
 
+@lru_cache(maxsize=16)
 def parse_schema(source: str, file: str = "schema.zed") -> Schema:
     """Read a schema; `check_schema` then checks its names and types.
 

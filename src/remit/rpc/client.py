@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -34,6 +35,9 @@ from remit.telemetry.tracing import Tracing
 # one agent that hangs from taking the connections of all others.
 MAX_CONNECTIONS = 2000
 MAX_CALLS_PER_AGENT = 500
+
+# Reading the certificates that are trusted takes longer than all else of a start: once in a process.
+_read_certificates = cache(httpcore.default_ssl_context)
 
 TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 # Never passed on: what the server sets itself, what names who calls, what only concerned the hop to the server.
@@ -126,7 +130,7 @@ class AgentClient:
         self._tracing = tracing or Tracing()
         self._backend = CheckedBackend()
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpcore.default_ssl_context(),
+            ssl_context=_read_certificates(),
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=0,
             network_backend=self._backend,
