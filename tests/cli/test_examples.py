@@ -40,8 +40,8 @@ LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "d
 # Before this command, which wants the data for itself, a server is kept up, so that not every command starts one.
 FIRST_ALONE = "db restore"
 # `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
-# tests make.
-ELSEWHERE = ("serve", "auth serve", "db lint", "db rehearse")
+# tests make; `authz move` needs a SpiceDB, and its page's commands are run by the runbooks' tests.
+ELSEWHERE = ("serve", "auth serve", "db lint", "db rehearse", "authz move")
 # What an example takes for granted.
 BEFORE = {
     "db current": ("remit db upgrade",),
@@ -53,8 +53,12 @@ BEFORE = {
 }
 # Exit codes other than 0: bob may not cancel the task, which is an answer.
 CODES = {"authz why": 1}
-# The id in the example is nobody's; and nothing is asked to stop that does not run.
-REFUSED = {"keys revoke": "there is no key", "authz outbox discard": "was given up"}
+# The id in the example is nobody's, nothing was given up, and there is no engine elsewhere.
+REFUSED = {
+    "keys revoke": "there is no key",
+    "authz outbox discard": "was given up",
+    "auth flags set": "has no engine `spicedb`",
+}
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
