@@ -14,6 +14,7 @@ from support.server import Server, serve
 
 from remit.authz.modes import Mode
 from remit.db.embedded import EmbeddedPostgres
+from remit.errors import Unavailable
 
 EXPECTED: dict[Mode, str] = {"off": BY_ROLES, "write": BY_ROLES, "shadow": BY_ROLES, "enforce": BY_RELATIONSHIPS}
 
@@ -113,12 +114,20 @@ async def test_a_mode_that_cannot_be_confirmed_is_the_strictest_known(
     now = modes._clock()
     monkeypatch.setattr(modes, "_clock", lambda: now)
     await confirm(own_server)
-    monkeypatch.setattr(modes, "refresh", None)  # the book's own loop cannot confirm any more
+    refresh = modes.refresh
+
+    async def fail(_connection: object) -> None:
+        raise Unavailable("The modes cannot be read.")
+
+    monkeypatch.setattr(modes, "refresh", fail)
     monkeypatch.setattr(modes, "_clock", lambda: now + 0.9)
     assert (await world.bob.get(path)).status_code == 200
     monkeypatch.setattr(modes, "_clock", lambda: now + 1.6)
     assert (await world.bob.get(path)).status_code == 404
     assert (await world.alice.get(path)).status_code == 200
+    # Once it can be read, the next request finds it so, before the book's own loop does.
+    monkeypatch.setattr(modes, "refresh", refresh)
+    assert (await world.bob.get(path)).status_code == 200
 
 
 async def test_a_switch_under_requests_in_two_processes(database: str, fake: FakeAgent) -> None:

@@ -174,6 +174,7 @@ async def begin_call_of(request: Request, principal: Principal) -> Caller:
     """
     caller = get_caller(request, principal)
     await request.app.state.limits.count_request(caller.actor)
+    await caller.decider.modes.confirm()
     await begin_once(request, caller)
     return caller
 

@@ -235,18 +235,30 @@ class ModeBook:
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:
-            try:
-                async with asyncio.timeout(CONFIRMED_SECONDS), self._database.connection() as connection:
-                    await self.refresh(connection)
-            except (TimeoutError, Unavailable, *UNREACHABLE) as error:
-                log.warning("the modes cannot be confirmed; the strictest known hold", cause=repr(error))
+            await self._try_refresh()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def confirm(self) -> None:
+        """Refresh now, if that is overdue: a database that has just come back must not cost a creator his task."""
+        if not self._is_confirmed:
+            await self._try_refresh()
+
+    async def _try_refresh(self) -> None:
+        try:
+            async with asyncio.timeout(CONFIRMED_SECONDS), self._database.connection() as connection:
+                await self.refresh(connection)
+        except (TimeoutError, Unavailable, *UNREACHABLE) as error:
+            log.warning("the modes cannot be confirmed; the strictest known hold", cause=repr(error))
+
+    @property
+    def _is_confirmed(self) -> bool:
+        return self._clock() - self._confirmed <= CONFIRMED_SECONDS
 
     def rule(self, tenant_id: str, resource_type: str) -> Ruling:
         """The ruling on a type of a tenant at this moment."""
         key = (tenant_id, resource_type)
         ruling = self.policy.rule(tenant_id, resource_type, self._standings.get(key))
-        if self._clock() - self._confirmed <= CONFIRMED_SECONDS:
+        if self._is_confirmed:
             return ruling
         return _strictest(
             [self.policy.rule(tenant_id, resource_type, known) for known in self._known.get(key, ())]

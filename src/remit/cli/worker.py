@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -28,13 +29,16 @@ def work(
         settings = configured(data_dir=data_dir)
 
         async def run() -> None:
+            from remit.background import keep_running
             from remit.db.connect import open_database
             from remit.telemetry.logging import configure_logging
             from remit.worker import run_worker
 
             configure_logging(settings.log_format, settings.log_level)
             async with open_database(settings, watch=True) as dsn:
-                task = asyncio.ensure_future(run_worker(settings, dsn, wait=not until_idle))
+                work = partial(run_worker, settings, dsn, wait=not until_idle)
+                # It ends when the database goes away, which is no reason for this process to end.
+                task = asyncio.ensure_future(work() if until_idle else keep_running("worker", work))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

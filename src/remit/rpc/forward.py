@@ -59,6 +59,7 @@ async def _forward(request: Request, agent_name: str, path: str) -> Response:
     else:
         caller = get_caller(request, await authenticate(request))
         await state.limits.count_request(caller.actor)
+        await caller.decider.modes.confirm()
         address = (await authorize(caller, AGENT, "execute", name=agent_name, columns="t.id, t.acp_url"))["acp_url"]
     target = _read_target(path, request.url.query)
     if address is None:
