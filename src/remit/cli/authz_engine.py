@@ -44,16 +44,37 @@ def validate(
     engine: Annotated[Judge, typer.Option("--engine", help="What answers.")] = Judge.EMBEDDED,
     output: Annotated[Output, typer.Option("--format", help="How to print the outcome.")] = Output.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", metavar="HOST:PORT", help="With --engine spicedb: a running SpiceDB without schema."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            help="Its preshared key; safer in the variable.",
+            envvar="REMIT_SPICEDB_TOKEN",
+            show_default=False,
+        ),
+    ] = None,
+    no_tls: Annotated[bool, typer.Option("--no-tls", help="It is reached without TLS.")] = False,
 ) -> None:
     """Run SpiceDB's validation files on a scratch database; exit code 0 if everything holds, 1 if not.
 
-    With `--engine spicedb` SpiceDB itself answers, in memory; exit code 2 if there is none on this machine.
+    With `--engine spicedb` SpiceDB itself answers: its library, in memory, or the server that `--endpoint` names,
+    which must have no schema and is left empty. Exit code 2 if there is none.
 
-    Example:
+    Examples:
 
     $ remit authz validate schema-tests/*.yaml
+
+    $ remit authz validate --engine spicedb --endpoint 127.0.0.1:50051 --no-tls schema-tests/*.yaml
     """
-    results = _run_files(files) if engine is Judge.EMBEDDED else _run_on_spicedb(files)
+    if engine is Judge.EMBEDDED and endpoint is not None:
+        fail("--endpoint names a SpiceDB: add --engine spicedb")
+    results = _run_files(files) if engine is Judge.EMBEDDED else _run_on_spicedb(files, endpoint, token, no_tls)
     if as_json or output is Output.JSON:
         print_json(
             {
@@ -81,11 +102,20 @@ def validate(
         raise typer.Exit(FAILED)
 
 
-def _run_on_spicedb(files: list[Path]) -> list["FileResult"]:
-    from remit.authz.validate_spicedb import NoSpiceDB, validate_on_spicedb
+def _run_on_spicedb(files: list[Path], endpoint: str | None, token: str | None, no_tls: bool) -> list["FileResult"]:
+    import asyncio
 
+    from remit.authz.validate_spicedb import NoSpiceDB, Server, validate_on_spicedb
+    from remit.settings import get_settings
+
+    server = None
+    if endpoint is not None:
+        if not token:
+            fail("a running SpiceDB needs its preshared key: put it in REMIT_SPICEDB_TOKEN, or give --token")
+        settings = get_settings()
+        server = Server(endpoint, token, settings.spicedb_tls and not no_tls, settings.spicedb_ca)
     try:
-        return validate_on_spicedb(files)
+        return asyncio.run(validate_on_spicedb(files, server))
     except NoSpiceDB as error:
         fail(str(error))
 
