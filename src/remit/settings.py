@@ -165,6 +165,12 @@ class Settings(BaseSettings):
     authz_schema: Path | None = Field(
         None, description="A schema file in SpiceDB's language to use instead of the shipped one."
     )
+    list_timeout: float = Field(
+        2.0,
+        gt=0,
+        description="Seconds that a list of what the caller may read can take. What was settled until then is shown "
+        "and can be gone on from; if nothing was, the answer is an error.",
+    )
     authz_mode_cap: Literal["off", "write", "shadow", "enforce"] | None = Field(
         None,
         description="The furthest mode that any tenant's type may have. Where relationships have decided before, they "

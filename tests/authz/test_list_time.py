@@ -9,10 +9,13 @@ import pytest
 
 from remit.authz.engine import RowPage
 from remit.authz.errors import ListTooCostly
+from remit.authz.load import load_engine
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.pages import Lister
+from remit.authz.plan import describe_plan
 from remit.authz.postgres import PostgresEngine
 from remit.db.params import Params
+from remit.settings import Settings
 
 SCHEMA = """
 definition user {}
@@ -37,8 +40,18 @@ async def engine(connection: asyncpg.Connection) -> PostgresEngine:
     return engine
 
 
-def use_clock(engine: PostgresEngine, times: Iterator[float]) -> None:
-    engine.lister = Lister(engine.compiler_for, seconds=2, now=lambda: next(times))
+async def test_the_time_is_a_setting_that_outlives_a_change_of_schema(connection: asyncpg.Connection) -> None:
+    engine = await load_engine(connection, Settings(list_timeout=0.25))
+    await PostgresEngine.load(connection, SCHEMA, "test", replace=True)
+    assert await engine.refresh(connection)
+    use_clock(engine, chain(repeat(0.0, 2), repeat(9.0)), seconds=engine.lister.seconds)
+    with pytest.raises(ListTooCostly, match=r"longer than 0\.25 s"):
+        await read(engine, connection)
+    assert "0.125 s" in describe_plan(engine, "doc", "read").forms[-1]
+
+
+def use_clock(engine: PostgresEngine, times: Iterator[float], seconds: float = 2) -> None:
+    engine.lister = Lister(engine.compiler_for, seconds=seconds, now=lambda: next(times))
 
 
 async def read(engine: PostgresEngine, connection: asyncpg.Connection, before: str | None = None) -> RowPage:

@@ -32,6 +32,7 @@ async def load_engine(connection: Connection, settings: Settings) -> PostgresEng
         replace=source.chosen,
         mode_policy=ModePolicy.read(settings),
         outboxed=settings.authz_engine != "embedded",
+        list_seconds=settings.list_timeout,
     )
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from remit.authz.graph import All, Any, Call, Direct, Every, Graph, Hop, Node, Not, Same, Term
 from remit.authz.lists import FEW, ListCompiler
-from remit.authz.pages import LIST_SECONDS
 from remit.authz.postgres import PostgresEngine
 from remit.authz.reach import LARGEST_SET, WIDEST
 
@@ -50,7 +49,7 @@ def describe_plan(engine: PostgresEngine, resource_type: str, permission: str, s
         branches.append(f"{_describe(branch.leaf)}{late if branch.conditions else ''}")
         if isinstance(branch.leaf, Hop):
             sets.append(_describe_set(graph, node, branch.leaf.target))
-    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)), _describe_forms(graph, node) if branches else ())
+    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)), _describe_forms(graph, node, engine.list_seconds) if branches else ())
 
 
 def _describe_set(graph: Graph, node: Node, target: Node) -> str:
@@ -59,7 +58,7 @@ def _describe_set(graph: Graph, node: Node, target: Node) -> str:
     return f"{_name(target)} (walked up, level by level)" if graph.component(target) else _name(target)
 
 
-def _describe_forms(graph: Graph, node: Node) -> tuple[str, ...]:
+def _describe_forms(graph: Graph, node: Node, seconds: float) -> tuple[str, ...]:
     small = f"a caller whose sets and branches number at most {WIDEST}"
     if graph.component(node):
         small += f"; {_name(node)} is recursive over what is listed, so that is somebody who sees little"
@@ -69,7 +68,7 @@ def _describe_forms(graph: Graph, node: Node) -> tuple[str, ...]:
         "scan of the newest rows, held against the caller's sets: for whoever reaches more, and sees many of them",
         f"checks of the newest rows, one by one: where those sets have more than {LARGEST_SET:,} members",
         "heads first: where the scan does not fill the page; the newest id of each branch, then what reaches the page",
-        f"checks until the time is up: where the sets take more than {LIST_SECONDS / 2:g} s to find",
+        f"checks until the time is up: where the sets take more than {seconds / 2:g} s to find",
     )
 
 

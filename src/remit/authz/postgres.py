@@ -6,6 +6,7 @@ from remit.authz.engine import Connection
 from remit.authz.errors import SchemaError
 from remit.authz.lookups import Lookups
 from remit.authz.modes import ModePolicy
+from remit.authz.pages import LIST_SECONDS
 from remit.authz.reads import Reads
 from remit.authz.schema_store import LoadedSchema, load_schema, newest_version, read_schema
 from remit.authz.writes import Writes
@@ -17,11 +18,20 @@ class PostgresEngine(Lookups, Reads, Writes):
     Attributes:
         mode_policy: decides what is registered.
         outboxed: an engine elsewhere keeps a projection, so that each change is recorded in the outbox as well.
+        list_seconds: how long a list may take.
     """
 
-    def __init__(self, loaded: LoadedSchema, mode_policy: ModePolicy | None = None, *, outboxed: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: LoadedSchema,
+        mode_policy: ModePolicy | None = None,
+        *,
+        outboxed: bool = False,
+        list_seconds: float = LIST_SECONDS,
+    ) -> None:
         self.mode_policy = mode_policy or ModePolicy()
         self.outboxed = outboxed
+        self.list_seconds = list_seconds
         super().__init__(loaded)
         self._version = loaded.version
 
@@ -36,6 +46,7 @@ class PostgresEngine(Lookups, Reads, Writes):
         replace: bool = False,
         mode_policy: ModePolicy | None = None,
         outboxed: bool = False,
+        list_seconds: float = LIST_SECONDS,
     ) -> PostgresEngine:
         """Load the database's schema, storing `schema_source` where it is due (see `schema_store.load_schema`).
 
@@ -43,7 +54,7 @@ class PostgresEngine(Lookups, Reads, Writes):
             SchemaError: the schema is refused.
         """
         loaded = await load_schema(connection, schema_source, applied_by, file, replace=replace)
-        return cls(loaded, mode_policy, outboxed=outboxed)
+        return cls(loaded, mode_policy, outboxed=outboxed, list_seconds=list_seconds)
 
     async def refresh(self, connection: Connection) -> bool:
         """Take over a newer schema version, if there is one; return whether there was. One cheap statement if not.

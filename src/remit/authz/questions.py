@@ -12,7 +12,7 @@ from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusa
 from remit.authz.graph import Graph, Node
 from remit.authz.ids import EVERYONE, encode_id, encode_text
 from remit.authz.model import Resource, Subject
-from remit.authz.pages import Lister, Listing
+from remit.authz.pages import LIST_SECONDS, Lister, Listing
 from remit.authz.schema import Schema
 from remit.authz.schema_check import suggest
 from remit.authz.schema_store import LoadedSchema
@@ -23,7 +23,12 @@ class Questions:
     """Checks and lists of one loaded schema.
 
     Compiled SQL is kept per question (type, permission, kind of caller) for as long as the schema version holds.
+
+    Attributes:
+        list_seconds: how long a list may take.
     """
+
+    list_seconds: float = LIST_SECONDS
 
     def __init__(self, loaded: LoadedSchema) -> None:
         self._use(loaded)
@@ -38,7 +43,7 @@ class Questions:
         self._current = loaded
         self._unusable: str | None = None
         self._graphs: dict[tuple[str, str | None], Graph] = {}
-        self.lister = Lister(self.compiler_for)
+        self.lister = Lister(self.compiler_for, seconds=self.list_seconds)
         self._texts: dict[tuple[object, ...], str] = {}
 
     @property
