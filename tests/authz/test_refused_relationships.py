@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from authz.judge import Judge, JudgeRefuses
 
 from remit.authz.errors import (
     DepthExceeded,
@@ -13,6 +14,7 @@ from remit.authz.errors import (
     SchemaError,
     ZedtokenError,
 )
+from remit.authz.ids import check_id
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.schema import parse_schema
@@ -34,6 +36,21 @@ definition task {
     permission read = viewer + owner
 }
 """
+# Each with what its message says.
+ODD_IDS = {
+    "": "is empty",
+    "al!ce": "has '!'",
+    "a b": "has ' '",
+    "ä": "has 'ä'",
+    "a@b": "has '@'",
+    "a#b": "has '#'",
+    "a:b": "has ':'",
+    "a.b": "has '.'",
+    "a*": "has '*'",
+    "a\n": "has '\\n'",
+    "a\0": "has '\\x00'",
+    "x" * 1025: "at most 1024",
+}
 ALICE, TASK = Subject("user", "alice"), Resource("task", "t-1")
 
 
@@ -63,6 +80,78 @@ async def test_a_refused_relationship_leaves_nothing_behind(
         await engine.write(connection, touch=[fine, parse_relationship(text)])
     assert words in str(caught.value)
     assert await engine.read(connection, TASK) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "relation", "subject", "words"),
+    [
+        (TASK, "owner", Subject("usr", "alice"), "takes user, not usr"),
+        (TASK, "owner", Subject("user", "alice", "member"), "takes user, not user#member"),
+        (TASK, "viewer", Subject("group", "eng", "mamber"), "not group#mamber"),
+        (TASK, "viewer", Subject("group", "eng"), "takes user | group#member"),
+        (Resource("task", "*"), "owner", ALICE, "'*' stands for everyone"),
+        (TASK, "viewer", Subject("group", "*", "member"), "('*') has no relation of its own"),
+        (TASK, "owner", Subject("user", ""), "an id is empty; it needs letters, digits and / _ | - = +"),
+    ],
+)
+async def test_refused_kinds_leave_nothing_behind(
+    resource: Resource,
+    relation: str,
+    subject: Subject,
+    words: str,
+    engine: PostgresEngine,
+    connection: asyncpg.Connection,
+) -> None:
+    fine = Relationship(TASK, "owner", Subject("user", "bob"))
+    wrong = Relationship(resource, relation, subject)
+    for touched, created in (([fine, wrong], []), ([], [fine, wrong])):
+        with pytest.raises(RelationshipError) as caught:
+            await engine.write(connection, touch=touched, create=created)
+        assert words in str(caught.value)
+    assert await engine.read(connection, TASK) == []
+    assert await connection.fetchval("SELECT count(*) FROM relationship_history") == 0
+    assert await connection.fetchval("SELECT count(*) FROM authz_ids") == 0
+
+
+def test_ids_are_refused_exactly_where_spicedb_refuses_them() -> None:
+    judge, asked = Judge(), Relationship(TASK, "read", ALICE)
+    try:
+        for id in ("x", "=", "-a", "/|_-=+", "x" * 1024, *ODD_IDS):
+            try:
+                judge.ask(SCHEMA, [Relationship(TASK, "owner", Subject("user", id))], [asked])
+                accepted = True
+            except JudgeRefuses:
+                accepted = False
+            assert accepted is (id not in ODD_IDS), id
+            if accepted:
+                check_id(id)
+                continue
+            with pytest.raises(RelationshipError) as caught:
+                check_id(id)
+            assert ODD_IDS[id] in str(caught.value)
+    finally:
+        judge.close()
+
+
+@pytest.mark.parametrize(
+    ("permissions", "cycle"),
+    [
+        ("permission loop = loop", "loop -> loop"),
+        ("permission one = owner & two\n    permission two = owner - one", "one -> two -> one"),
+    ],
+)
+async def test_a_permission_that_refers_to_itself_is_refused_with_its_way(
+    permissions: str, cycle: str, connection: asyncpg.Connection
+) -> None:
+    engine = await PostgresEngine.load(connection, SCHEMA, "test", replace=True)
+    with pytest.raises(SchemaError) as caught:
+        await PostgresEngine.load(
+            connection, SCHEMA.replace("permission read", f"{permissions}\n    permission read"), "test", replace=True
+        )
+    assert f"with no way out: {cycle}" in caught.value.reason
+    assert caught.value.line == 13
+    assert "by an arrow" in str(caught.value)
+    assert not await engine.refresh(connection)
 
 
 async def test_deep_nesting_is_an_error_and_not_an_answer(

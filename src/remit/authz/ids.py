@@ -18,6 +18,7 @@ EVERYONE: Final = uuid.UUID(int=0)
 _EVERYONE_TEXT: Final = str(EVERYONE)
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ID_RULE: Final = re.compile(r"[a-zA-Z0-9/_|\-=+]{1,1024}")
+_ALLOWED: Final = "letters, digits and / _ | - = +"
 
 
 def encode_id(type_name: str, object_id: str) -> uuid.UUID:
@@ -62,10 +63,10 @@ def check_id(object_id: str) -> None:
     if _ID_RULE.fullmatch(object_id):
         return
     if not object_id:
-        raise RelationshipError("an id is empty")
+        raise RelationshipError(f"an id is empty; it needs {_ALLOWED}")
     if len(object_id) > 1024:
         raise RelationshipError(f"an id has {len(object_id)} characters; at most 1024 are allowed")
     if object_id == "*":
         raise RelationshipError("'*' stands for everyone of a type and is no id of its own here")
     bad = next(char for char in object_id if not _ID_RULE.fullmatch(char))
-    raise RelationshipError(f"id {object_id[:80]!r} has {bad!r}; allowed are letters, digits and / _ | - = +")
+    raise RelationshipError(f"id {object_id[:80]!r} has {bad!r}; allowed are {_ALLOWED}")

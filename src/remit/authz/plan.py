@@ -49,7 +49,12 @@ def describe_plan(engine: PostgresEngine, resource_type: str, permission: str, s
         branches.append(f"{_describe(branch.leaf)}{late if branch.conditions else ''}")
         if isinstance(branch.leaf, Hop):
             sets.append(_describe_set(graph, node, branch.leaf.target))
-    return Plan(check, tuple(branches), tuple(dict.fromkeys(sets)), _describe_forms(graph, node, engine.list_seconds) if branches else ())
+    return Plan(
+        check,
+        tuple(branches),
+        tuple(dict.fromkeys(sets)),
+        _describe_forms(graph, node, engine.list_seconds) if branches else (),
+    )
 
 
 def _describe_set(graph: Graph, node: Node, target: Node) -> str:

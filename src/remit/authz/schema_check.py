@@ -214,7 +214,12 @@ def _refuse_permission_cycles(schema: Schema, definition: Definition) -> None:
     def visit(permission: Permission, path: tuple[str, ...]) -> None:
         if permission.name in path:
             cycle = " -> ".join((*path[path.index(permission.name) :], permission.name))
-            raise schema.error(f"permissions refer to each other with no way out: {cycle}", permission.place)
+            raise schema.error(
+                f"permissions refer to each other with no way out: {cycle}",
+                permission.place,
+                "leave one of them out, or lead it to another resource by an arrow, for example parent->"
+                f"{permission.name}",
+            )
         if permission.name in done:
             return
         for part in walk_expression(permission.expression):
