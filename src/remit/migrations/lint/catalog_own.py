@@ -1,6 +1,6 @@
 """Our own rules: what needs the parse tree, the transaction, the history or the code."""
 
-from remit.migrations.lint.catalog_squawk import BUILD_INDEX, NOT_VALID_THEN_VALIDATE
+from remit.migrations.lint.catalog_squawk import BUILD_INDEX
 from remit.migrations.lint.rule import Rule
 
 OWN = (
@@ -9,12 +9,12 @@ OWN = (
         "SET NOT NULL on {table}.{column} reads every row under an ACCESS EXCLUSIVE lock: readers and writers wait",
         "PostgreSQL must see that no row holds NULL. If a valid CHECK says so already, it believes that and reads "
         "nothing (since 12).",
-        'op.execute("ALTER TABLE {table} ADD CONSTRAINT ck_{table}_{column} CHECK ({column} IS NOT NULL) NOT VALID")\n'
+        'op.execute("ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID")\n'
         "# the next revision\n"
-        'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_{column}")\n'
+        'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {check}")\n'
         "# the one after\n"
-        'op.alter_column("{table}", "{column}", nullable=False)\n'
-        'op.drop_constraint("ck_{table}_{column}", "{table}")',
+        'op.execute("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL")\n'
+        'op.execute("ALTER TABLE {table} DROP CONSTRAINT {check}")',
     ),
     Rule(
         "column-type-rewrites-table", "error", "A change of type writes the whole table anew",
@@ -23,24 +23,24 @@ OWN = (
         "Only a few changes leave the rows as they are: to `text`, to a longer `varchar`, to a wider `numeric` of the "
         "same scale. Whether this is one of them is read from the history; a column whose type is not known there "
         "counts as rewritten.",
-        'op.add_column("{table}", sa.Column("{column}_new", …, nullable=True))\n'
+        'op.execute("ALTER TABLE {table} ADD COLUMN {column}_new NEW_TYPE")\n'
         "# then: write both from the code, fill the old rows in batches, read the new one, drop the old one",
     ),
     Rule(
         "long-work-under-lock", "error", "Long work under a lock that stops writers",
         "the statement on {table} {work} under a lock: writers, and often readers, wait until it is done",
         "The time grows with the table, and everybody who needs the lock waits as long.",
-        "# a constraint: ADD … NOT VALID now, VALIDATE in the next revision\n"
+        "# a constraint: add it NOT VALID now, VALIDATE it in the next revision\n"
         "# a rewrite (CLUSTER, VACUUM FULL, SET TABLESPACE): pg_repack, or a new table that is filled in batches\n"
-        "# a materialized view: a unique index on it, then REFRESH … CONCURRENTLY",
+        "# a materialized view: a unique index on it, then REFRESH MATERIALIZED VIEW CONCURRENTLY",
     ),
     Rule(
         "rename-breaks-running-code", "error", "A rename that running code does not know",
         "the {what} gets another name: code of before and code of after cannot run at the same time{used}",
         "During a deployment both run. The old code fails from the commit of the migration on, the new code until "
         "then.",
-        'op.add_column("{table}", sa.Column("{name}", …, nullable=True))\n'
-        "# then: write both, fill the old rows in batches, read the new one, and drop the old one in a later release",
+        "# a new table or column; write both, fill the old rows in batches, read the new one, drop the old one\n"
+        "# in a later release",
     ),
     Rule(
         "validated-in-same-transaction", "error", "NOT VALID and VALIDATE in one transaction",
@@ -48,7 +48,9 @@ OWN = (
         "first step is held while every row is read",
         "Locks are kept until the end of the transaction, so that splitting the steps gains nothing. Without "
         "`transaction_per_migration` all revisions of one upgrade share a transaction.",
-        NOT_VALID_THEN_VALIDATE + "\n# and in env.py\ncontext.configure(…, transaction_per_migration=True)",
+        "# this revision: ADD CONSTRAINT with NOT VALID, alone\n# the next revision, in a transaction of its own\n"
+        'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")\n'
+        "# and in env.py: transaction_per_migration=True among the arguments of context.configure()",
     ),
     Rule(
         "work-after-exclusive-lock", "error", "Work while an exclusive lock is held",
@@ -112,7 +114,7 @@ OWN = (
         "is open, and leaves an invalid index",
         "A concurrent build reads the table twice and waits for every transaction that is older than it.",
         "with op.get_context().autocommit_block():\n"
-        '    op.execute("SET {setting} = 0")\n    …  # the build\n    op.execute("RESET {setting}")',
+        '    op.execute("SET {setting} = 0")\n    {call}\n    op.execute("RESET {setting}")',
     ),
     Rule(
         "backfill-in-migration", "error", "Rows are filled by the migration",
@@ -121,7 +123,7 @@ OWN = (
         "migration, in batches that each commit, nobody feels it.",
         "# outside of the migration, or in an autocommit block: each batch commits\n"
         "while connection.execute(text(\n"
-        '    "UPDATE {table} SET {column} = … WHERE id IN "\n'
+        '    "UPDATE {table} SET {column} = VALUE WHERE id IN "\n'
         '    "(SELECT id FROM {table} WHERE {column} IS NULL LIMIT 1000)")).rowcount:\n'
         "    pass",
     ),
@@ -130,7 +132,7 @@ OWN = (
         "the statement cannot run in a transaction: the migration fails here",
         "What is done CONCURRENTLY commits several times, so that PostgreSQL refuses it inside a transaction block, as "
         "it refuses VACUUM. Alembic's `autocommit_block()` ends the transaction first.",
-        "with op.get_context().autocommit_block():\n    op.execute(…)  # the statement, in a revision of its own",
+        "# in a revision of its own\nwith op.get_context().autocommit_block():\n    {call}",
     ),
     Rule(
         "concurrently-on-partitioned", "error", "An index of a partitioned table cannot be built concurrently",
@@ -142,7 +144,7 @@ OWN = (
         "with op.get_context().autocommit_block():\n"
         '    op.execute("CREATE INDEX CONCURRENTLY {name}_part ON PARTITION ({column})")\n'
         "# the next revision\n"
-        'op.execute("ALTER INDEX {name} ATTACH PARTITION {name}_part")',
+        'op.execute("ALTER INDEX {index} ATTACH PARTITION {index}_part")',
     ),
     Rule(
         "several-heads", "error", "Several heads",
@@ -194,11 +196,11 @@ OWN = (
         "exclusion constraint matching the ON CONFLICT specification`) from the commit of the drop until the new one "
         "is built: minutes on a large table. Meanwhile nothing stops duplicates either.",
         "with op.get_context().autocommit_block():\n"
-        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}_new")\n'
+        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}_new")\n'
         '    op.execute("CREATE UNIQUE INDEX CONCURRENTLY {name}_new ON {table} ({column})")\n'
         "# the next revision, when the new one is there\n"
         "with op.get_context().autocommit_block():\n"
-        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")',
+        '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")',
     ),
     Rule(
         "dropped-relation-has-relationships", "error", "A relation is dropped while relationships of it exist",
@@ -234,7 +236,7 @@ OWN = (
         "suppression-without-reason", "error", "A suppression without a reason",
         "`remit: allow {rule}` has no reason: it suppresses nothing until it says `because …`",
         "Whoever reads it later must know what was considered.",
-        "# remit: allow {rule} because …",
+        "# remit: allow {rule} because REASON",
     ),
     Rule(
         "executed-to-be-judged", "note", "A revision that was executed to be judged",

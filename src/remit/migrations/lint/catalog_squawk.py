@@ -8,20 +8,20 @@ from remit.migrations.lint.rule import Rule
 
 NOT_VALID_THEN_VALIDATE = """\
 # this revision
-op.execute("ALTER TABLE {table} ADD CONSTRAINT {name} … NOT VALID")
+op.execute("ALTER TABLE {table} ADD CONSTRAINT {name} CHECK (CONDITION) NOT VALID")
 # the next revision, in a transaction of its own
 op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")"""
 
 UNIQUE_FROM_INDEX = """\
 with op.get_context().autocommit_block():
-    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")
     op.execute("CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({column})")
 # the next revision
 op.execute("ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")"""
 
 BUILD_INDEX = """\
 with op.get_context().autocommit_block():
-    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")  # what a failed build left
+    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")  # what a failed build left
     op.execute("CREATE INDEX CONCURRENTLY {name} ON {table} ({column})")"""
 
 SQUAWK = (
@@ -31,7 +31,7 @@ SQUAWK = (
         "that does not know the column can insert nothing more",
         "PostgreSQL has no value for the rows that are there and refuses. On an empty table it passes, and from then "
         "on every INSERT of the running code fails until the new code is everywhere.",
-        'op.add_column("{table}", sa.Column("{column}", …, nullable=True))\n'
+        'op.execute("ALTER TABLE {table} ADD COLUMN {column} NEW_TYPE")\n'
         "# then: let the code write it, fill the old rows in batches, prove it with a CHECK, and only then SET NOT "
         "NULL",
         "squawk",
@@ -43,8 +43,8 @@ SQUAWK = (
         "A constant default is kept in the catalog since PostgreSQL 11. A volatile one (`gen_random_uuid()`, "
         "`clock_timestamp()`), a stored generated column or a serial must be computed for each row: seconds for each "
         "million rows, and nobody reads the table meanwhile.",
-        'op.add_column("{table}", sa.Column("{column}", …, nullable=True))\n'
-        'op.alter_column("{table}", "{column}", server_default=sa.text("…"))  # for new rows; fill the old in batches',
+        'op.execute("ALTER TABLE {table} ADD COLUMN {column} NEW_TYPE")\n'
+        'op.execute("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT VALUE")  # then fill the old in batches',
         "squawk",
     ),
     Rule(
@@ -61,7 +61,7 @@ SQUAWK = (
         "wait",
         "ADD FOREIGN KEY takes a SHARE ROW EXCLUSIVE lock on both tables and reads all rows. NOT VALID takes the same "
         "lock for a moment; VALIDATE then reads the rows under a lock that lets writers pass.",
-        NOT_VALID_THEN_VALIDATE.replace("…", "FOREIGN KEY ({column}) REFERENCES …"), "squawk",
+        NOT_VALID_THEN_VALIDATE.replace("CHECK (CONDITION)", "FOREIGN KEY ({column}) REFERENCES OTHER_TABLE"), "squawk",
     ),
     Rule(
         "disallowed-unique-constraint", "error", "A unique constraint builds its index under an exclusive lock",
@@ -90,7 +90,7 @@ SQUAWK = (
         "DROP INDEX locks the table of the index ACCESS EXCLUSIVE: it waits for all queries that run, and everybody "
         "else waits behind it",
         "The drop itself is short. The wait for a long query is not, and it stops readers and writers that come after.",
-        'with op.get_context().autocommit_block():\n    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")',
+        'with op.get_context().autocommit_block():\n    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")',
         "squawk",
     ),
     Rule(
@@ -116,7 +116,7 @@ SQUAWK = (
         "ban-alter-domain-with-add-constraint", "error", "A constraint on a domain reads every table that uses it",
         "ADD CONSTRAINT on a domain checks every row of every table with a column of it, and stops their writers",
         "ALTER DOMAIN … ADD … NOT VALID is short; VALIDATE CONSTRAINT, later, reads the rows.",
-        'op.execute("ALTER DOMAIN {name} ADD CONSTRAINT … CHECK (…) NOT VALID")', "squawk",
+        'op.execute("ALTER DOMAIN {name} ADD CONSTRAINT NEW_NAME CHECK (CONDITION) NOT VALID")', "squawk",
     ),
     Rule(
         "ban-drop-database", "error", "A database is dropped",

@@ -6,9 +6,13 @@ from pathlib import Path
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.rule import Rule
 
+COMPARISON = "comparison.md"
+"""A page in the same folder that `scripts/compare-lint` writes."""
+
 _INTRODUCTION = (
     "Written from the code by `python -m remit.migrations.lint.pages docs/lint`. What a downgrade does is at most a "
-    "warning. Tables that a revision itself makes are not in use, and nothing is found about them."
+    "warning. Tables that a revision itself makes are not in use, and nothing is found about them. "
+    f"[Other linters on the same cases]({COMPARISON}) is a page of its own."
 )
 
 
@@ -68,7 +72,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     pages = make_pages()
     for old in folder.glob("*.md"):
-        if old.name not in pages:
+        if old.name not in (*pages, COMPARISON):
             old.unlink()
     for name, text in pages.items():
         (folder / name).write_text(text)

@@ -1,4 +1,4 @@
-"""The only module that knows the parser library: SQL text to parse trees, by PostgreSQL's own grammar."""
+"""SQL text to parse trees, by PostgreSQL's own grammar. Besides `rewrite` nothing else knows the parser library."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

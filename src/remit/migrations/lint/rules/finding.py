@@ -1,10 +1,15 @@
 """How a rule says what it found."""
 
+import re
+
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.model import Finding, Level, Revision, Statement
+from remit.migrations.lint.rewrite import quote_name, rewrite, write_call
+from remit.migrations.lint.schema import Schema
 from remit.migrations.lint.view import RevisionView, Step
 
-_PLACEHOLDERS = {"table": "TABLE", "column": "COLUMN", "name": "NAME"}
+_PLACEHOLDERS = {"table": "THE_TABLE", "column": "THE_COLUMN", "name": "THE_NAME"}
+_NAMES = frozenset((*_PLACEHOLDERS, "check", "index", "type"))
 
 
 def find(view: RevisionView, step: Step, rule: str, *, level: Level | None = None, **names: str) -> Finding:
@@ -17,11 +22,16 @@ def find(view: RevisionView, step: Step, rule: str, *, level: Level | None = Non
         level: another level than the catalog's; what a downgrade does is never above `warn`.
         names: what the catalog's texts have in braces; `table` is the one most locked unless given.
     """
-    return find_statement(view.revision, step.statement, rule, level, {"table": step.table, **names})
+    return find_statement(view.revision, step.statement, rule, level, {"table": step.table, **names}, step.before)
 
 
 def find_statement(
-    revision: Revision, statement: Statement, rule: str, level: Level | None, names: dict[str, str]
+    revision: Revision,
+    statement: Statement,
+    rule: str,
+    level: Level | None,
+    names: dict[str, str],
+    before: Schema | None = None,
 ) -> Finding:
     """A finding about a statement, without a step."""
     info = CATALOG[rule]
@@ -39,7 +49,7 @@ def find_statement(
         revision.file,
         site.line if site else revision.line,
         statement.sql,
-        fill(info.fix, names),
+        rewrite(rule, statement.sql, before) or fill_code(info.fix, names, statement.sql),
         statement.sites,
     )
 
@@ -49,3 +59,31 @@ def fill(text: str, names: dict[str, str]) -> str:
     for name, value in {**dict.fromkeys(_PLACEHOLDERS, ""), **names}.items():
         text = text.replace("{" + name + "}", value or _PLACEHOLDERS.get(name, ""))
     return text
+
+
+def fill_code(text: str, names: dict[str, str], sql: str) -> str:
+    """Put names into code of the catalog, in the quotes that SQL and Python need.
+
+    Args:
+        text: the code. Besides the rule's names it has `{check}` for a constraint of the column, `{index}` for an index
+            with the schema of its table, and `{call}` for the statement itself.
+        names: the rule's.
+        sql: the statement.
+    """
+    known = {**_PLACEHOLDERS, **{name: value for name, value in names.items() if value}}
+    schema, dot, table = known["table"].rpartition(".")
+    known["check"] = f"ck_{table}_{known['column']}"
+    known["index"] = known["name"] if "." in known["name"] else f"{schema}{dot}{known['name']}"
+
+    def put(match: re.Match[str]) -> str:
+        name, suffix = match[1], match[2] or ""
+        if name == "call":
+            return write_call(sql)
+        value = known.get(name, "")
+        if name not in _NAMES or value in _PLACEHOLDERS.values():
+            return value + suffix
+        # A list of columns has a comma between its names.
+        quoted = ", ".join(quote_name(f"{part}{suffix}") for part in value.split(", "))
+        return quoted.replace('"', '\\"')
+
+    return re.sub(r"\{(\w+)\}(_new|_part)?", put, text)

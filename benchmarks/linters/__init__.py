@@ -1,0 +1,1 @@
+"""Other linters of migrations, and how they are asked."""

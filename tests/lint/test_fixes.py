@@ -1,0 +1,88 @@
+"""What the findings offer as code to paste is Python, and SQL that PostgreSQL's grammar has."""
+
+import ast
+
+import pytest
+from lint.conftest import MakeProject, write_revision
+from lint.test_corpus import lint_case, list_cases
+
+from remit.migrations.lint.parse import parse
+from remit.migrations.lint.project import load_project
+from remit.migrations.lint.run import lint
+
+A_COMMAND = "several-heads"
+QUALIFIED = {
+    'op.create_index("ix_age", "users", ["age"], schema="core")': [
+        "DROP INDEX CONCURRENTLY IF EXISTS core.ix_age",
+        "CREATE INDEX CONCURRENTLY ix_age ON core.users (age)",
+    ],
+    'op.alter_column("users", "age", nullable=False, schema="core")': [
+        "ALTER TABLE core.users ADD CONSTRAINT ck_users_age CHECK (age IS NOT NULL) NOT VALID",
+        "ALTER TABLE core.users VALIDATE CONSTRAINT ck_users_age",
+        "ALTER TABLE core.users ALTER COLUMN age SET NOT NULL",
+        "ALTER TABLE core.users DROP CONSTRAINT ck_users_age",
+    ],
+    'op.alter_column("users", "age", new_column_name="years", schema="core")': [
+        "ALTER TABLE core.users ADD COLUMN years int4",
+    ],
+    'op.alter_column("users", "age", type_=sa.Numeric(10, 2), schema="core")': [
+        "ALTER TABLE core.users ADD COLUMN age_new numeric(10, 2)",
+    ],
+    'op.add_column("users", sa.Column("key", sa.Uuid, server_default=sa.text("gen_random_uuid()")), schema="core")': [
+        "ALTER TABLE core.users ADD COLUMN key uuid",
+        "ALTER TABLE core.users ALTER COLUMN key SET DEFAULT gen_random_uuid()",
+    ],
+    'op.create_foreign_key(None, "users", "Teams", ["age"], ["id"], source_schema="core", ondelete="CASCADE")': [
+        (
+            'ALTER TABLE core.users ADD CONSTRAINT users_age_fkey FOREIGN KEY (age) REFERENCES "Teams" (id) '
+            "ON DELETE CASCADE NOT VALID"
+        ),
+        "ALTER TABLE core.users VALIDATE CONSTRAINT users_age_fkey",
+    ],
+    'op.create_unique_constraint("One", "users", ["age", "Name"], schema="core")': [
+        'DROP INDEX CONCURRENTLY IF EXISTS core."One"',
+        'CREATE UNIQUE INDEX CONCURRENTLY "One" ON core.users (age, "Name")',
+        'ALTER TABLE core.users ADD CONSTRAINT "One" UNIQUE USING INDEX "One"',
+    ],
+    "op.execute(\"UPDATE core.users SET age = 1 WHERE \\\"Name\\\" LIKE '\\\\:a%'\")": [
+        (
+            "UPDATE core.users SET age = 1 WHERE ctid = ANY(ARRAY(SELECT ctid FROM core.users WHERE "
+            "(\"Name\" LIKE '\\:a%') AND age IS DISTINCT FROM 1 LIMIT 1000))"
+        ),
+    ],
+}  # fmt: skip
+
+
+def find_sql(code: str) -> list[str]:
+    """The statements that code to paste sends."""
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and node.args]
+    calls.sort(key=lambda call: call.lineno)
+    sql = [ast.literal_eval(call.args[0]) for call in calls if isinstance(call.args[0], ast.Constant)]
+    return [text for text in sql if isinstance(text, str) and " " in text]
+
+
+def check(fix: str) -> list[str]:
+    assert "…" not in fix
+    assert "{" not in fix
+    sql = [] if "NotImplementedError" in fix else find_sql(fix)
+    for text in sql:
+        assert parse(text.replace("\\:", ":"))
+    return sql
+
+
+@pytest.mark.parametrize(("rule", "case"), list_cases("hazard"))
+def test_fix_of_the_corpus_can_be_pasted(make_project: MakeProject, rule: str, case: str) -> None:
+    for finding in lint_case(make_project, rule, case).findings:
+        if finding.rule != A_COMMAND:
+            check(finding.fix)
+
+
+@pytest.mark.parametrize("statement", QUALIFIED)
+def test_names_of_another_schema_and_in_quotes(make_project: MakeProject, statement: str) -> None:
+    config = make_project()
+    up = 'op.create_table("users", sa.Column("age", sa.Integer), sa.Column("Name", sa.Text), schema="core")'
+    write_revision(config.parent, up)
+    write_revision(config.parent, statement, "0003", "0002")
+    findings = lint(load_project(config, "0002:head")).findings
+    offered = [check(finding.fix) for finding in findings if finding.level == "error"]
+    assert QUALIFIED[statement] in offered, offered
