@@ -63,8 +63,13 @@ def _exclusion_dropped(original: Original) -> Original:
     return lambda parts: original([part for part in parts if not isinstance(part, Not)])
 
 
-def _intersection_as_union(_: Original) -> Original:
-    return graph.join_any
+def _intersection_as_union(original: Original) -> Original:
+    def join_all(parts: list[graph.Term]) -> object:
+        # An exclusion is joined here too, and is another operator.
+        exclusion = any(isinstance(part, Not) for part in parts)
+        return original(parts) if exclusion or not parts else graph.join_any(parts)
+
+    return join_all
 
 
 def _set_not_in_itself(original: Original) -> Original:
