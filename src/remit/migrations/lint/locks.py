@@ -1,5 +1,5 @@
 """Which tables a statement locks, and how. After PostgreSQL's manual, chapter 13.3, and the notes of its commands;
-tests/lint/test_effects.py holds it to what a server does.
+tests/lint/test_statement_effects.py holds it to what a server does.
 """
 
 from enum import IntEnum

@@ -1,5 +1,5 @@
 """Which tables decide by their size how long a statement takes. After the notes of PostgreSQL's ALTER TABLE, CREATE
-INDEX and VALIDATE CONSTRAINT; tests/lint/test_effects.py holds it to what a server does.
+INDEX and VALIDATE CONSTRAINT; tests/lint/test_statement_effects.py holds it to what a server does.
 """
 
 from remit.migrations.lint.column_types import is_widening
