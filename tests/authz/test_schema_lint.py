@@ -56,6 +56,15 @@ DOUBTS = [
         ("open-exclusion", 6, 28),
         "is taken from user:* by 'banned'",
     ),
+    (
+        (
+            "definition group { relation member: user }\n"
+            "definition doc {\n relation viewer: group#member\n relation banned: user\n"
+            " permission see = viewer - banned\n}"
+        ),
+        ("open-exclusion", 7, 19),
+        "is given to group#member by 'viewer'",
+    ),
 ]
 
 

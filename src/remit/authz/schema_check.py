@@ -165,6 +165,15 @@ def find_wildcard(schema: Schema, type_name: str, name: str) -> str | None:
     return None
 
 
+def find_set(schema: Schema, type_name: str, name: str) -> str | None:
+    """The first kind of set that a relation or permission includes, if any: `group#member`."""
+    for relation in _walk_relations(schema, type_name, name):
+        for allowed in relation.allowed:
+            if allowed.relation is not None:
+                return f"{allowed.type}#{allowed.relation}"
+    return None
+
+
 def subject_types(schema: Schema, type_name: str, name: str) -> set[str]:
     """The types of plain subjects that may hold a relation or permission."""
     return {

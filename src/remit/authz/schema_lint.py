@@ -25,7 +25,7 @@ from remit.authz.schema import (
     Self,
     Union,
 )
-from remit.authz.schema_check import find_wildcard, walk_expression
+from remit.authz.schema_check import find_set, find_wildcard, walk_expression
 
 MIXED_ARROW: Final = "mixed-arrow"
 UNREACHABLE: Final = "unreachable-relation"
@@ -138,6 +138,15 @@ def _judge_exclusion(
                 )
                 suggestion = "keep wildcards out of exclusions, or let readers of such lists check each subject"
                 yield OPEN_EXCLUSION, part.place, message, suggestion
+    for part in walk_expression(exclusion.base):
+        held_by = find_set(schema, definition.name, part.name) if isinstance(part, Reference) else None
+        if held_by is not None and isinstance(part, Reference):
+            message = (
+                f"{definition.name}#{member.name} is given to {held_by} by {part.name!r} and has an exclusion: a list "
+                "of the sets that hold it names the set, and a check of an excluded member of it is denied"
+            )
+            suggestion = "list the subjects themselves, or let readers of a list of sets check each subject"
+            yield OPEN_EXCLUSION, part.place, message, suggestion
 
 
 def _holders(schema: Schema) -> dict[Node, set[str]]:
