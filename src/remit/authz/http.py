@@ -227,9 +227,24 @@ class HttpRemote:
             for subject in owners:
                 await self._post("grant", {**named, "operation": "create"}, subject, account)
             for subject in former:
-                await self._post("revoke", {**named, "operation": "delete"}, subject, account)
+                await self._revoke({**named, "operation": "delete"}, subject, account)
         if not all(is_expressible(fact) for fact in (*delivery.touch, *delivery.delete)):
             raise _no_answer("its contract has no role but the owner's", "NotExpressible", transient=False)
+
+    async def _revoke(self, named: dict[str, Any], subject: Subject, account: str | None) -> None:
+        try:
+            await self._post("revoke", named, subject, account)
+        except RemoteError as refusal:
+            if not refusal.denied:
+                raise
+            try:
+                await self._post("check", named, subject, account)
+            except RemoteError as error:
+                # Whoever was refused as an owner, and is taken away to be sure, has nothing that he could give back.
+                if error.denied:
+                    return
+                raise
+            raise
 
     async def deliver_all(self, deliveries: Sequence[Delivery]) -> str | None:
         """Refused: the contract tells of one resource at a time.
