@@ -14,6 +14,7 @@ import pytest
 import typer
 from support.databases import FAST
 from support.processes import clean_environment, free_port, wait_until_answering
+from support.spicedb_host import TOKEN, run_spicedb
 
 from remit.cli import make_app
 from remit.db.embedded import EmbeddedPostgres
@@ -51,6 +52,8 @@ BEFORE = {
         "remit worker --until-idle",
     ),
 }
+# Where an example has a SpiceDB listen.
+SPICEDB = "127.0.0.1:50051"
 # Exit codes other than 0: bob may not cancel the task, which is an answer.
 CODES = {"authz why": 1}
 # The id in the example is nobody's, nothing was given up, and there is no engine elsewhere.
@@ -114,9 +117,17 @@ def run_line(line: str, folder: Path, environment: dict[str, str]) -> subprocess
     )
 
 
-def test_every_example_runs(data_dir: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def spicedb() -> Iterator[str]:
+    with run_spicedb() as process:
+        yield process.endpoint
+
+
+def test_every_example_runs(data_dir: Path, tmp_path: Path, spicedb: str) -> None:
     middle = [name for name in COMMANDS if name not in (*FIRST, *LAST, *ELSEWHERE)]
-    environment = clean_environment(REMIT_DATA_DIR=str(data_dir), REMIT_PORT=str(free_port()))
+    environment = clean_environment(
+        REMIT_DATA_DIR=str(data_dir), REMIT_PORT=str(free_port()), REMIT_SPICEDB_TOKEN=TOKEN
+    )
     write_files(tmp_path)
     server = EmbeddedPostgres.start_blocking(data_dir, options=FAST)
     for name in (*FIRST, *middle, *LAST):
@@ -126,7 +137,7 @@ def test_every_example_runs(data_dir: Path, tmp_path: Path) -> None:
             prepared = run_line(line, tmp_path, environment)
             assert prepared.returncode == 0, prepared.stderr
         for example in examples_of(name):
-            ran = run_line(example, tmp_path, environment)
+            ran = run_line(example.replace(SPICEDB, spicedb), tmp_path, environment)
             said = f"{example}\n{ran.stdout}{ran.stderr}"
             assert ran.returncode == (2 if name in REFUSED else CODES.get(name, 0)), said
             assert REFUSED.get(name, "") in ran.stderr, said
