@@ -181,7 +181,8 @@ async def test_deleting_a_thread_leaves_nothing_of_it_and_all_of_others(world: W
 async def test_statements(own_server: Server, own_world: World, fake: FakeAgent) -> None:
     agent = await own_world.make_agent(fake.url, "async")
     thread = Thread(agent, await own_world.alice.make_task(agent))
-    for _ in range(2):  # in the first round the driver looks types up, once per connection
+    rounds = []
+    for _ in range(4):  # the driver looks types up, once per connection, and a busy pool has several
         counts = []
         for call in (
             thread.put("1", {"a": "v"}, blobs=[blob("a", "v", b"x")]),
@@ -192,7 +193,10 @@ async def test_statements(own_server: Server, own_world: World, fake: FakeAgent)
             with record_statements(own_server) as statements:
                 await call
             counts.append(len(statements))
-    assert counts == [3, 3, 3, 3], "authentication, the task, and what was asked for"
+        rounds.append(counts)
+    assert [min(counts) for counts in zip(*rounds, strict=True)] == [3, 3, 3, 3], (
+        "authentication, the task, and what was asked for"
+    )
 
 
 @pytest.mark.parametrize(
