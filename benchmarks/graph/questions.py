@@ -12,8 +12,9 @@ import asyncpg
 from graph.data import GROUPS_PER_TENANT, Data
 from graph.timing import Ask, Row
 from remit.audit import AuditTrail
+from remit.authz.caller import Caller
 from remit.authz.decide import Decider
-from remit.authz.guard import Caller, probe
+from remit.authz.guard import probe
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.modes import ModeBook
 from remit.authz.postgres import PostgresEngine

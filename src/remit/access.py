@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from remit.agent_api_keys.service import API_KEY
 from remit.agents.service import AGENT
+from remit.authz.caller import Caller, CurrentCaller
 from remit.authz.decide import Part
 from remit.authz.errors import PermissionUnknown
-from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.model import Resource
 from remit.authz.route import GuardedRoute, requires
 from remit.authz.visible import list_visible

@@ -23,7 +23,7 @@ from remit.authz.decide import Decider
 from remit.authz.elsewhere import Elsewhere
 from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError, PermissionUnknown
-from remit.authz.http import plain_principal
+from remit.authz.http_contract import plain_principal
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
@@ -213,7 +213,7 @@ def _describe(app: FastAPI) -> None:
             describe_problems(make())
         return make()
 
-    app.openapi = make_once  # type: ignore[method-assign]  # as the framework's own documentation has it
+    app.openapi = make_once  # type: ignore[method-assign]  # FastAPI documents this assignment as the way to change the description
 
 
 def add_error_handlers(app: FastAPI) -> None:

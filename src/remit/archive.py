@@ -12,7 +12,8 @@ import asyncpg
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from remit.authz.guard import CurrentCaller, absent, authorize, label_of
+from remit.authz.caller import CurrentCaller
+from remit.authz.guard import absent, authorize, label_of
 from remit.authz.route import GuardedRoute, parse_json, requires
 from remit.content import JsonObject, TaskMessageContent, Text
 from remit.db.pool import Connection

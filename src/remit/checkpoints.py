@@ -13,7 +13,8 @@ from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from remit.authz.guard import Caller, CurrentCaller, absent, authorize, label_of
+from remit.authz.caller import Caller, CurrentCaller
+from remit.authz.guard import absent, authorize, label_of
 from remit.authz.route import GuardedRoute, requires
 from remit.content import JsonObject, Text
 from remit.paging import Id

@@ -7,7 +7,8 @@ import asyncpg
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from remit.authz.guard import CurrentCaller, absent, authorize
+from remit.authz.caller import CurrentCaller
+from remit.authz.guard import absent, authorize
 from remit.authz.route import GuardedRoute, requires
 from remit.content import TaskMessageContent
 from remit.db.pool import Connection

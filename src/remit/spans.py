@@ -13,9 +13,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from remit.agents.service import AGENT
+from remit.authz.caller import Caller, CurrentCaller
 from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
-from remit.authz.guard import Caller, CurrentCaller, Verdict, absent, authorize, authorize_tenant, judge, label_of
+from remit.authz.guard import Verdict, absent, authorize, authorize_tenant, judge, label_of
 from remit.authz.route import GuardedRoute, requires
 from remit.content import JsonObject, Text
 from remit.db.params import Params

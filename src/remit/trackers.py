@@ -7,7 +7,8 @@ import asyncpg
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
-from remit.authz.guard import CurrentCaller, absent, label_of, probe
+from remit.authz.caller import CurrentCaller
+from remit.authz.guard import absent, label_of, probe
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.errors import BadRequest

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
-from remit.authz.guard import CurrentCaller
+from remit.authz.caller import CurrentCaller
 from remit.authz.route import GuardedRoute, unguarded
 from remit.errors import NotBuilt
 

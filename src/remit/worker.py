@@ -17,7 +17,7 @@ from procrastinate import App, JobContext, PsycopgConnector
 from remit.agent_api_keys.service import remove_pending_keys
 from remit.authz.delivery import Deliverer
 from remit.authz.engine import Engine
-from remit.authz.http import plain_principal
+from remit.authz.http_contract import plain_principal
 from remit.authz.load import load_engine, make_deliverer, open_remote
 from remit.authz.model import Resource
 from remit.authz.schema_watch import SchemaWatch

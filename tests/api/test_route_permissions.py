@@ -7,7 +7,8 @@ from support.graph import make_world, open_seeder
 from support.server import Server, serve
 
 from remit.app import ROUTERS, create_app
-from remit.authz.guard import CurrentCaller, authorize
+from remit.authz.caller import CurrentCaller
+from remit.authz.guard import authorize
 from remit.authz.load import load_engine
 from remit.authz.route import DECLARATION, GuardedRoute, requires, unguarded
 from remit.db.pool import Database

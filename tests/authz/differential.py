@@ -17,7 +17,8 @@ from remit.authz.ids import encode_id
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.pages import Lister
 from remit.authz.postgres import PostgresEngine
-from remit.authz.schema import Relation, Schema, parse_schema
+from remit.authz.schema import parse_schema
+from remit.authz.schema_tree import Relation, Schema
 from remit.db.params import Params
 
 DEEP = "too deep"

@@ -13,7 +13,9 @@ from authz.oracle import Oracle
 
 from remit.authz.errors import SchemaError
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.schema import (
+from remit.authz.schema_check import check_schema, find_wildcard
+from remit.authz.schema_print import print_schema
+from remit.authz.schema_tree import (
     AllowedType,
     Arrow,
     Definition,
@@ -28,8 +30,6 @@ from remit.authz.schema import (
     Self,
     Union,
 )
-from remit.authz.schema_check import check_schema, find_wildcard
-from remit.authz.schema_print import print_schema
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2300, 1, 1, tzinfo=UTC)

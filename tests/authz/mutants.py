@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from remit.authz import graph
+from remit.authz import formula, graph
 from remit.authz.compile import Compiler
-from remit.authz.graph import NEVER, Direct, Graph, Hop, Not, Same
+from remit.authz.formula import NEVER, Direct, Hop, Not, Same
+from remit.authz.graph import Graph
 from remit.authz.lists import ListCompiler, Order
 from remit.authz.pages import Lister
 
@@ -64,10 +65,10 @@ def _exclusion_dropped(original: Original) -> Original:
 
 
 def _intersection_as_union(original: Original) -> Original:
-    def join_all(parts: list[graph.Term]) -> object:
+    def join_all(parts: list[formula.Term]) -> object:
         # An exclusion is joined here too, and is another operator.
         exclusion = any(isinstance(part, Not) for part in parts)
-        return original(parts) if exclusion or not parts else graph.join_any(parts)
+        return original(parts) if exclusion or not parts else formula.join_any(parts)
 
     return join_all
 
@@ -77,8 +78,8 @@ def _set_not_in_itself(original: Original) -> Original:
         term = original(self, type_name, name)
         if (type_name, name) != (self.subject_type, self.subject_relation):
             return term
-        if isinstance(term, graph.Any):
-            return graph.join_any([part for part in term.parts if not isinstance(part, Same)])
+        if isinstance(term, formula.Any):
+            return formula.join_any([part for part in term.parts if not isinstance(part, Same)])
         return NEVER
 
     return formula_of
@@ -87,8 +88,8 @@ def _set_not_in_itself(original: Original) -> Original:
 def _everyone_left_out(original: Original) -> Original:
     def relation_term(self: Graph, relation: object) -> object:
         term = original(self, relation)
-        parts = term.parts if isinstance(term, graph.Any) else (term,)
-        return graph.join_any([part for part in parts if not (isinstance(part, Direct) and part.everyone)])
+        parts = term.parts if isinstance(term, formula.Any) else (term,)
+        return formula.join_any([part for part in parts if not (isinstance(part, Direct) and part.everyone)])
 
     return relation_term
 

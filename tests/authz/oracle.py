@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.schema import (
+from remit.authz.schema_tree import (
     Arrow,
     Exclusion,
     Expression,

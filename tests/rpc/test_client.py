@@ -14,7 +14,9 @@ from support.misbehaving_agent import MisbehavingAgent, delta_line, result_line
 from remit.content import TaskMessageUpdate
 from remit.rpc import client as client_module
 from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish
-from remit.rpc.client import AgentClient, AgentDisconnected, AgentTimeout, AgentUnreachable, forward_headers
+from remit.rpc.client import AgentClient
+from remit.rpc.exchange import AgentDisconnected, AgentTimeout, AgentUnreachable
+from remit.rpc.headers import forward_headers
 from remit.settings import Settings
 
 TASK = {"id": "t1", "name": None}

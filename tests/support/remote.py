@@ -10,7 +10,7 @@ from support.graph import Seeder
 
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Delivery, Question, RemoteError, ResourcePage
-from remit.authz.schema import Schema
+from remit.authz.schema_tree import Schema
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "authz"))
 

@@ -18,7 +18,7 @@ from remit.agent_api_keys.service import (
     list_keys,
     read_key,
 )
-from remit.authz.guard import CurrentCaller
+from remit.authz.caller import CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.errors import BadRequest

@@ -20,9 +20,10 @@ from pydantic import BaseModel
 
 from remit.agents.service import AGENT
 from remit.audit import AuditEntry, write_audit
+from remit.authz.caller import Caller
 from remit.authz.delivery import Outcome
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, ResourceKind, absent, authorize, judge, label_of, probe
+from remit.authz.guard import ResourceKind, absent, authorize, judge, label_of, probe
 from remit.authz.model import Resource, Subject
 from remit.authz.registration import deregister, relationships_of_api_key
 from remit.authz.visible import Listed, list_visible

@@ -159,9 +159,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_unix_socket(
         self,
-        path: str,  # noqa: ARG002 - the port's signature
-        timeout: float | None = None,  # noqa: ARG002 - as above
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
+        path: str,  # noqa: ARG002 - httpcore's interface names it; every socket is refused
+        timeout: float | None = None,  # noqa: ARG002 - httpcore passes it; nothing is waited for
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore passes it; no socket
     ) -> httpcore.AsyncNetworkStream:
         """Agents are never called over Unix sockets.
 

@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 from remit.agents.registration import AGENT_NAME, LONGEST_NAME
 from remit.agents.service import AGENT, COLUMNS, Agent, insert_agent, read_agent
 from remit.audit import write_audit
-from remit.authz.guard import Caller, authorize, authorize_tenant
+from remit.authz.caller import Caller
+from remit.authz.guard import authorize, authorize_tenant
 from remit.authz.model import Resource
 from remit.content import JsonObject, Text
 

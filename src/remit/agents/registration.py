@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field
 
 from remit.agents.service import AGENT, COLUMNS, ACPType, Agent, enroll_agent, read_agent
 from remit.audit import AuditEntry
+from remit.authz.caller import Caller
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, authorize_tenant, judge, label_of, probe
+from remit.authz.guard import authorize_tenant, judge, label_of, probe
 from remit.authz.model import Resource, Subject
 from remit.content import JsonObject, Text
 from remit.db.pool import Connection, Database

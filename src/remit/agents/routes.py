@@ -15,7 +15,7 @@ from remit.agents.registration import (
     register_with_own_key,
 )
 from remit.agents.service import AGENT, COLUMNS, Agent, delete_agent, filter_by_task, get_agent, read_agent
-from remit.authz.guard import CurrentCaller, begin_call_of
+from remit.authz.caller import CurrentCaller, begin_call_of
 from remit.authz.route import GuardedRoute, parse_filter, requires, unguarded
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.authz.visible import list_visible

@@ -7,9 +7,10 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict
 
 from remit.audit import AuditEntry, write_audit
+from remit.authz.caller import Caller
 from remit.authz.decide import Ask
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
+from remit.authz.guard import ResourceKind, absent, authorize, label_of
 from remit.authz.model import Resource, Subject
 from remit.authz.registration import deregister, relationships_of_agent
 from remit.db.params import Params

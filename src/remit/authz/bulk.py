@@ -1,7 +1,7 @@
 """The check of many resources for one caller: his sets are found once, and each resource is held against them."""
 
 from remit.authz.compile import Compiler
-from remit.authz.graph import Node
+from remit.authz.formula import Node
 from remit.authz.reach import LARGEST_SET, CallerSets
 
 

@@ -14,21 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from remit.authz.errors import DEPTH_LIMIT, DEPTH_MARK, SchemaError
-from remit.authz.graph import (
-    All,
-    Any,
-    Call,
-    Direct,
-    Every,
-    Graph,
-    Hop,
-    Node,
-    Not,
-    Same,
-    Term,
-    join_all,
-    references,
-)
+from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term, join_all, references
+from remit.authz.graph import Graph
 
 CALLER: Final = "@CALLER@"
 OBJECT: Final = "@OBJECT@"

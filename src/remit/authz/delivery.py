@@ -187,7 +187,7 @@ class Deliverer:
             try:
                 return await self._send_once(delivery, min(patience.attempt, deadline - clock()))
             except RemoteError as error:
-                wait = FIRST_WAIT_SECONDS * 2**repeat + random.uniform(0, JITTER_SECONDS)  # noqa: S311 - only to spread
+                wait = FIRST_WAIT_SECONDS * 2**repeat + random.uniform(0, JITTER_SECONDS)  # noqa: S311 - no secret
                 late = clock() + wait + SHORTEST_ATTEMPT_SECONDS > deadline
                 if not error.transient or repeat == patience.repeats or late:
                     raise

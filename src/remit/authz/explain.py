@@ -16,7 +16,8 @@ from remit.authz.engine import Connection
 from remit.authz.errors import AuthzError, PermissionUnknown
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
-from remit.authz.schema import (
+from remit.authz.schema_print import print_expression
+from remit.authz.schema_tree import (
     Arrow,
     Exclusion,
     Expression,
@@ -27,7 +28,6 @@ from remit.authz.schema import (
     Self,
     Union,
 )
-from remit.authz.schema_print import print_expression
 
 MAX_OBJECTS: Final = 2_000
 MAX_TRIES: Final = 40

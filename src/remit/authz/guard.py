@@ -6,27 +6,19 @@ stronger operation is 403 only for a caller who may read. Each route says in its
 answer is a success although it asked nothing of the kind is answered 500 instead (`route.py`).
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
-from fastapi import Depends, Request
 
-from remit.audit import AuditEntry, AuditTrail
-from remit.authz.decide import Ask, Decider, Part
-from remit.authz.delivery import Deliverer, Outcome, Result
-from remit.authz.engine import Engine
+from remit.authz.caller import Caller
+from remit.authz.decide import Part
 from remit.authz.errors import translate_database_errors
-from remit.authz.model import Resource, Subject
-from remit.authz.once import begin_once
+from remit.authz.model import Resource
 from remit.authz.overlay import tokens_sql
 from remit.db.params import Params
-from remit.db.pool import Database
 from remit.errors import Forbidden, NotFound
-from remit.identity.authenticate import authenticate
-from remit.identity.principal import Principal
 from remit.ids import NIL_ID
-from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
 
 # One outcome for absent and for unreadable: a counter that told them apart would tell what a 404 does not.
 HIDDEN = "hidden"
@@ -46,140 +38,6 @@ class ResourceKind:
     type: str
     table: str
     alive: str
-
-
-@dataclass(slots=True)
-class Caller:
-    """A principal in a request, with what it takes to ask and to record.
-
-    Attributes:
-        principal: who.
-        database: where rows and relationships are.
-        decider: what answers.
-        audit: where refusals are recorded.
-        request_id: the request.
-        asked: what was asked in this request, as `type.permission`.
-        checks: how many questions that were.
-        delivery: to an engine elsewhere, None where there is none.
-        questions: what was allowed so far, as (type, permission, id); a repeat of the request asks it again.
-    """
-
-    principal: Principal
-    database: Database
-    decider: Decider
-    audit: AuditTrail
-    request_id: str
-    asked: set[str] = field(default_factory=set)
-    checks: int = 0
-    questions: set[tuple[str, str, str]] = field(default_factory=set)
-    delivery: Deliverer | None = None
-
-    @property
-    def subject(self) -> Subject:
-        """The principal as the graph knows it."""
-        return Subject(self.principal.kind, self.principal.id)
-
-    @property
-    def engine(self) -> Engine:
-        """Where relationships are written."""
-        return self.decider.engine
-
-    @property
-    def actor(self) -> str:
-        """The principal as histories and logs name it."""
-        return str(self.subject)
-
-    def part(self, params: Params, permission: str, resource_type: str, id_sql: str) -> Part:
-        """A question as a part of a statement: may the caller do `permission` to the resource?"""
-        return self.decider.part(params, self.principal, permission, resource_type, id_sql)
-
-    async def conditions(self, params: Params, *asks: Ask) -> list[str]:
-        """The answers to questions about columns of a statement, as conditions in it."""
-        return await self.decider.conditions(self.database, params, self.principal, asks)
-
-    async def holds(self, permission: str, resource: Resource) -> bool:
-        """Whether the caller may do `permission` to a resource: a question of its own, which is counted."""
-        params = Params()
-        id_sql = params.add(resource.id, "uuid")
-        part = self.part(params, permission, resource.type, id_sql)
-        with translate_database_errors():
-            async with self.database.connection() as connection:
-                known = await connection.fetchval(f"SELECT {part.sql}", *params.values)
-        (allowed,) = await self.decider.settle(self.principal, [(part, known, permission, resource)])
-        self.decider.note(self.principal, permission, resource, allowed)
-        self.note(resource.type, permission, "allowed" if allowed else "denied")
-        return allowed
-
-    async def tell(self, resource: Resource) -> Result:
-        """Tell the engine elsewhere, if there is one, of a resource whose change is committed."""
-        if self.delivery is None:
-            return Result(Outcome.DELIVERED)
-        return await self.delivery.deliver(resource, actor=self.subject)
-
-    def note(self, resource_type: str, permission: str, outcome: str, checks: int = 1) -> None:
-        """Count a question, and remember that it was asked."""
-        self.asked.add(f"{resource_type}.{permission}")
-        self.checks += checks
-        CHECKS.labels(resource_type, permission, outcome).inc()
-
-    def audit_entry(
-        self,
-        action: str,
-        outcome: str,
-        resource: Resource | None = None,
-        detail: dict[str, object] | None = None,
-    ) -> AuditEntry:
-        """An audit entry with this caller as its actor."""
-        return AuditEntry(
-            tenant_id=self.principal.tenant_id,
-            actor_type=self.principal.kind,
-            actor_id=self.principal.id,
-            action=action,
-            outcome=outcome,
-            resource_type=resource.type if resource else None,
-            resource_id=resource.id if resource else None,
-            request_id=self.request_id,
-            detail=detail,
-        )
-
-
-def get_caller(request: Request, principal: Principal) -> Caller:
-    """The caller of a request; `request.state.caller` keeps it for the check of the route's declaration."""
-    state = request.app.state
-    caller = Caller(
-        principal, state.database, state.decider, state.audit, request.state.request_id, delivery=state.delivery
-    )
-    request.state.caller = caller
-    return caller
-
-
-async def begin_call(request: Request) -> Caller:
-    """The caller of a request, once it is counted and its idempotency key is taken.
-
-    One dependency that calls the rest: each one more that FastAPI resolves costs as much as a statement.
-
-    Raises:
-        Unauthenticated, CredentialsDisagree: as `authenticate`.
-        TooManyRequests: its principal has used up its rate.
-        Others: as `once.begin_once`.
-    """
-    return await begin_call_of(request, await authenticate(request))
-
-
-async def begin_call_of(request: Request, principal: Principal) -> Caller:
-    """As `begin_call`, for a route that authenticates by itself.
-
-    Raises:
-        TooManyRequests, others: as `begin_call`.
-    """
-    caller = get_caller(request, principal)
-    await request.app.state.limits.count_request(caller.actor)
-    await caller.decider.modes.confirm()
-    await begin_once(request, caller)
-    return caller
-
-
-CurrentCaller = Annotated[Caller, Depends(begin_call)]
 
 
 def absent(label: str) -> NotFound:
@@ -346,8 +204,3 @@ def deny_tenant(caller: Caller, permission: str) -> Forbidden:
         caller.audit_entry(f"tenant.{permission}", "denied", Resource("tenant", caller.principal.tenant_id))
     )
     return Forbidden(f"Your role in the tenant does not include `{permission}`. A tenant admin can give it to you.")
-
-
-def observe_checks(caller: Caller) -> None:
-    """Count a finished request's questions."""
-    CHECKS_PER_REQUEST.observe(caller.checks)

@@ -9,7 +9,7 @@ answer: neither a yes nor an absence. Nothing that the provider writes is shown 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from typing import Any, Final, Self
@@ -18,64 +18,19 @@ import httpx
 import orjson
 
 from remit.authz.errors import PermissionUnknown
+from remit.authz.http_contract import TYPES, PrincipalSource, is_expressible, plain_principal, to_contract
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Delivery, NotOffered, Question, RemoteError, ResourcePage
-from remit.authz.schema import Schema
+from remit.authz.schema_tree import Schema
 from remit.budget import spend
 from remit.ids import NIL_ID
 from remit.settings import Settings
-
-TYPES: Final = frozenset({"agent", "task", "api_key", "schedule"})
-OPERATIONS: Final = frozenset({"create", "read", "update", "delete", "execute", "cancel"})
-_CREATES: Final = {"create_agent": "agent", "create_task": "task"}
-_INSTEAD: Final = {"share": "delete"}
 
 # Statuses after which the same call may succeed, by the name that counters have for them.
 _TRANSIENT: Final = {429: "TooManyRequests", 502: "BadGateway", 503: "Unavailable", 504: "GatewayTimeout"}
 # A provider says with this header that it refused the calling server, and not the principal.
 _CALLER_REFUSED: Final = "x-service-account-auth-error"
 _AT_ONCE: Final = 16
-
-PrincipalSource = Callable[[Subject | None, str | None], Awaitable[Mapping[str, Any]]]
-"""Makes the principal for a call: of a subject, None for Remit itself, and the account where that is known."""
-
-
-async def plain_principal(subject: Subject | None, account_id: str | None) -> Mapping[str, Any]:
-    """The principal of a subject in the contract's words: `principal_type`, `<type>_id` and, where known, `account_id`.
-
-    Remit itself, outside of a request, is `{"principal_type": "system"}`.
-    """
-    account = {} if account_id is None else {"account_id": account_id}
-    if subject is None:
-        return {"principal_type": "system", **account}
-    return {"principal_type": subject.type, f"{subject.type}_id": subject.id, **account}
-
-
-def is_expressible(relationship: Relationship) -> bool:
-    """Whether a provider can be told of a relationship: of an owner, or of what registration implies."""
-    if relationship.relation in ("tenant", "parent_agent"):
-        return True
-    if relationship.relation == "owner":
-        return relationship.subject.relation is None
-    # Enrolment shares an agent with the tenant's members; with whom a registered one is shared, its provider says.
-    return relationship.subject.type == "tenant"
-
-
-def to_contract(permission: str, resource: Resource) -> tuple[str, str, str]:
-    """A question in the contract's words: type, selector, operation.
-
-    Raises:
-        NotOffered: the contract has no such question about a tenant or a group.
-        PermissionUnknown: the contract has no such operation.
-    """
-    if resource.type not in TYPES:
-        if resource.type == "tenant" and permission in _CREATES:
-            return _CREATES[permission], "*", "create"
-        raise NotOffered(f"an auth provider is not asked for `{permission}` on a {resource.type}")
-    operation = _INSTEAD.get(permission, permission)
-    if operation not in OPERATIONS:
-        raise PermissionUnknown(f"the auth-provider contract has no operation `{permission}`")
-    return resource.type, resource.id, operation
 
 
 class HttpRemote:
@@ -176,9 +131,9 @@ class HttpRemote:
         permission: str,
         resource_type: str,
         *,
-        at_least: str | None = None,  # noqa: ARG002 - as for `check`
-        cursor: str | None = None,  # noqa: ARG002 - there is one page
-        limit: int = 1000,  # noqa: ARG002 - as above
+        at_least: str | None = None,  # noqa: ARG002 - the contract has no tokens
+        cursor: str | None = None,  # noqa: ARG002 - the contract has one page
+        limit: int = 1000,  # noqa: ARG002 - the contract has one page
     ) -> ResourcePage:
         """All ids in one page, however many: the contract has no pages.
 
@@ -264,11 +219,11 @@ class HttpRemote:
 
     async def read(
         self,
-        resource_type: str,  # noqa: ARG002 - the port's arguments
+        resource_type: str,  # noqa: ARG002 - no type of a provider can be read
         *,
-        tenant_id: str | None = None,  # noqa: ARG002 - as above
-        cursor: str | None = None,  # noqa: ARG002 - as above
-        limit: int = 1000,  # noqa: ARG002 - as above
+        tenant_id: str | None = None,  # noqa: ARG002 - no tenant of a provider can be read
+        cursor: str | None = None,  # noqa: ARG002 - there is no page to begin at
+        limit: int = 1000,  # noqa: ARG002 - there is no page to fill
     ) -> tuple[list[Relationship], str | None]:
         """A provider cannot be read.
 
@@ -281,11 +236,11 @@ class HttpRemote:
         """Whether the contract has words for a relationship."""
         return relationship.resource.type not in TYPES or is_expressible(relationship)
 
-    async def find_schema_change(self, schema: Schema) -> str | None:  # noqa: ARG002 - the port's arguments
+    async def find_schema_change(self, schema: Schema) -> str | None:  # noqa: ARG002 - a provider takes no schema
         """A provider has its own rules: nothing of them is to be changed."""
         return None
 
-    async def write_schema(self, schema: Schema) -> bool:  # noqa: ARG002 - the port's arguments
+    async def write_schema(self, schema: Schema) -> bool:  # noqa: ARG002 - a provider takes no schema
         """A provider has its own rules, which it is not told."""
         return False
 

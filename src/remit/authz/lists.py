@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Final
 
 from remit.authz.compile import CALLER, Compiler
-from remit.authz.graph import Call, Direct, Hop, Node, Same, Term
+from remit.authz.formula import Call, Direct, Hop, Node, Same, Term
 from remit.authz.reach import WIDEST, CallerSets
 
 CURSOR: Final = "@CURSOR@"

@@ -5,7 +5,8 @@ import structlog
 from remit.authz.delivery import Deliverer
 from remit.authz.delivery_counters import DeliveryCounters
 from remit.authz.engine import Connection
-from remit.authz.http import HttpRemote, PrincipalSource, plain_principal
+from remit.authz.http import HttpRemote
+from remit.authz.http_contract import PrincipalSource, plain_principal
 from remit.authz.modes import ModePolicy
 from remit.authz.postgres import PostgresEngine
 from remit.authz.remote import Remote, RemoteError

@@ -7,7 +7,7 @@ import uuid
 from remit.authz.compile import CALLER, OBJECT
 from remit.authz.engine import Connection
 from remit.authz.errors import translate_database_errors
-from remit.authz.graph import Node
+from remit.authz.formula import Node
 from remit.authz.ids import EVERYONE, encode_id
 from remit.authz.model import Resource, Subject
 from remit.authz.pages import Listing

@@ -116,11 +116,11 @@ class Flags(Protocol):
 class NoFlags:
     """No flag provider is configured."""
 
-    def raises(self, tenant_id: str, resource_type: str) -> bool:  # noqa: ARG002 - the port's arguments
+    def raises(self, tenant_id: str, resource_type: str) -> bool:  # noqa: ARG002 - no flag, so whoever it is
         """Nothing is raised."""
         return False
 
-    def cap(self, tenant_id: str, resource_type: str) -> Mode | None:  # noqa: ARG002 - as above
+    def cap(self, tenant_id: str, resource_type: str) -> Mode | None:  # noqa: ARG002 - no flag, so no cap
         """Nothing is capped."""
         return None
 

@@ -11,7 +11,7 @@ from remit.authz.model import Resource
 from remit.errors import NotFound
 
 if TYPE_CHECKING:
-    from remit.authz.guard import Caller
+    from remit.authz.caller import Caller
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ import asyncpg
 from remit.authz.compile import CALLER, Compiler
 from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import ListTooCostly, translate_database_errors
-from remit.authz.graph import Node
+from remit.authz.formula import Node
 from remit.authz.lists import CURSOR, FEW, NARROW, WINDOW, Form, ListCompiler, Order, Source
 from remit.authz.reach import LARGEST_SET, WIDEST, CallerSets
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from remit.authz.graph import All, Any, Call, Direct, Every, Graph, Hop, Node, Not, Same, Term
+from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.graph import Graph
 from remit.authz.lists import FEW, ListCompiler
 from remit.authz.postgres import PostgresEngine
 from remit.authz.reach import LARGEST_SET, WIDEST

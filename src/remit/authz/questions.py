@@ -9,13 +9,14 @@ from remit.authz.bulk import write_bulk
 from remit.authz.compile import CALLER, OBJECT, Codes, Compiler
 from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
-from remit.authz.graph import Graph, Node
+from remit.authz.formula import Node
+from remit.authz.graph import Graph
 from remit.authz.ids import EVERYONE, encode_id, encode_text
 from remit.authz.model import Resource, Subject
 from remit.authz.pages import LIST_SECONDS, Lister, Listing
-from remit.authz.schema import Schema
 from remit.authz.schema_check import suggest
 from remit.authz.schema_store import LoadedSchema
+from remit.authz.schema_tree import Schema
 from remit.db.params import Params
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from remit.authz.compile import CALLER, Compiler, any_fresh_sql, depth_error, fresh_sql, too_deep_sql
 from remit.authz.errors import DEPTH_LIMIT
-from remit.authz.graph import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
 
 WIDEST: Final = 64
 LARGEST_SET: Final = 2000

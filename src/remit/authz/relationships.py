@@ -12,8 +12,8 @@ from remit.authz.compile import Codes
 from remit.authz.errors import RelationshipError
 from remit.authz.ids import EVERYONE, check_id, encode_id, is_stored_as_is
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.schema import Permission, Relation, Schema
 from remit.authz.schema_check import suggest
+from remit.authz.schema_tree import Permission, Relation, Schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from remit.authz.errors import AuthzError
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.schema import Schema
+from remit.authz.schema_tree import Schema
 
 
 class RemoteError(AuthzError):

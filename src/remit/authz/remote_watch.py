@@ -10,7 +10,7 @@ import structlog
 
 from remit.authz.errors import AuthzError
 from remit.authz.remote import RemoteError
-from remit.authz.schema import Schema
+from remit.authz.schema_tree import Schema
 
 if TYPE_CHECKING:
     from remit.authz.postgres import PostgresEngine

@@ -14,7 +14,7 @@ import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from remit.authz.guard import observe_checks
+from remit.authz.caller import observe_checks
 from remit.authz.once import Replayed, end_once
 from remit.errors import Invalid, Refused
 

@@ -1,4 +1,4 @@
-"""SpiceDB's schema language: the syntax tree and the parser.
+"""SpiceDB's schema language: the grammar, and the parser that makes a tree of a text.
 
 The grammar and its precedence follow SpiceDB (github.com/authzed/spicedb, pkg/schemadsl): union binds tightest, then
 intersection, then exclusion, so `a + b & c` is `(a + b) & c` and `a - b + c` is `a - (b + c)`; each is read from the
@@ -8,7 +8,6 @@ left. What is not covered (caveats, partials, imports) is refused by name, never
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -16,160 +15,27 @@ from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
 
 from remit.authz.errors import SchemaError
+from remit.authz.schema_tree import (
+    AllowedType,
+    Arrow,
+    Definition,
+    Exclusion,
+    Expression,
+    Intersection,
+    Nil,
+    Permission,
+    Place,
+    Reference,
+    Relation,
+    Schema,
+    Self,
+    Union,
+    error_at,
+)
 
 MAX_NESTING: Final = 50
 SUPPORTED_FLAGS: Final = frozenset({"expiration", "self", "typechecking"})
 KEYWORDS: Final = frozenset({"caveat", "definition", "nil", "permission", "relation", "with"})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands in a file; line and column count from 1."""
-
-    line: int
-    column: int
-
-
-NOWHERE: Final = Place(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A relation or permission of the same definition."""
-
-    name: str
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """`relation->name`: the permission on what the relation points at.
-
-    With `every` (`.all()`) each of the objects must grant it, and there must be one; otherwise any of them.
-    """
-
-    relation: str
-    name: str
-    every: bool = False
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Nil:
-    """Nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Self:
-    """The object itself, as a subject. A keyword only under `use self`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Union:
-    """Who is in any of the parts."""
-
-    parts: tuple[Expression, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Intersection:
-    """Who is in all of the parts."""
-
-    parts: tuple[Expression, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """Who is in `base` and not in `removed`."""
-
-    base: Expression
-    removed: Expression
-
-
-Expression = Reference | Arrow | Nil | Self | Union | Intersection | Exclusion
-
-
-@dataclass(frozen=True, slots=True)
-class AllowedType:
-    """A kind of subject that a relation takes: `user`, `user:*`, `group#member`, each perhaps `with expiration`."""
-
-    type: str
-    relation: str | None = None
-    wildcard: bool = False
-    expiration: bool = False
-    place: Place = field(default=NOWHERE, compare=False)
-
-    def __str__(self) -> str:
-        text = self.type + (":*" if self.wildcard else f"#{self.relation}" if self.relation else "")
-        return f"{text} with expiration" if self.expiration else text
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A relation that relationships are written to."""
-
-    name: str
-    allowed: tuple[AllowedType, ...]
-    doc: tuple[str, ...] = ()
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """A permission computed from relationships.
-
-    Attributes:
-        annotation: the subject types declared under `use typechecking`, empty for none.
-    """
-
-    name: str
-    expression: Expression
-    annotation: tuple[str, ...] = ()
-    doc: tuple[str, ...] = ()
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A type of object, with relations and permissions in the order written."""
-
-    name: str
-    members: tuple[Relation | Permission, ...]
-    doc: tuple[str, ...] = ()
-    place: Place = field(default=NOWHERE, compare=False)
-
-    def get(self, name: str) -> Relation | Permission | None:
-        """The relation or permission of that name."""
-        return next((member for member in self.members if member.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """A parsed schema.
-
-    Attributes:
-        definitions: the types, in the order written.
-        flags: names after `use`, sorted.
-        source: the text it was read from.
-        file: name of its file, for error messages.
-    """
-
-    definitions: tuple[Definition, ...]
-    flags: tuple[str, ...] = ()
-    source: str = field(default="", compare=False)
-    file: str = field(default="schema.zed", compare=False)
-    _by_name: dict[str, Definition] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {definition.name: definition for definition in self.definitions})
-
-    def get(self, name: str) -> Definition | None:
-        """The definition of that name."""
-        return self._by_name.get(name)
-
-    def error(self, reason: str, place: Place, suggestion: str | None = None) -> SchemaError:
-        """An error that points at a place of this schema."""
-        return _error(reason, self.source, self.file, place, suggestion)
 
 
 GRAMMAR: Final = r"""
@@ -255,14 +121,6 @@ def parse_schema(source: str, file: str = "schema.zed") -> Schema:
         raise
 
 
-def _error(reason: str, source: str, file: str, place: Place, suggestion: str | None = None) -> SchemaError:
-    lines = source.split("\n")
-    line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-    return SchemaError(
-        reason, file=file, line=place.line, column=place.column, source_line=line.rstrip("\r"), suggestion=suggestion
-    )
-
-
 def _refuse_deep_nesting(source: str, file: str) -> None:
     depth = 0
     bare = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), source)
@@ -271,7 +129,7 @@ def _refuse_deep_nesting(source: str, file: str) -> None:
         if depth > MAX_NESTING:
             line = bare.count("\n", 0, match.start()) + 1
             column = match.start() - bare.rfind("\n", 0, match.start())
-            raise _error(
+            raise error_at(
                 f"parentheses are nested more than {MAX_NESTING} deep",
                 source,
                 file,
@@ -295,7 +153,7 @@ def _syntax_error(error: UnexpectedInput, source: str, file: str) -> SchemaError
         found = "the file ends too early"
         expected = set(map(str, error.expected)) if isinstance(error, UnexpectedToken | UnexpectedEOF) else set()
     names = sorted({_TOKEN_NAMES.get(name, name.lower()) for name in expected if not name.startswith("__")})
-    return _error(found, source, file, place, f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None)
+    return error_at(found, source, file, place, f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None)
 
 
 class _Builder(Transformer[Token, Schema]):
@@ -309,7 +167,7 @@ class _Builder(Transformer[Token, Schema]):
         self._comments = [(match.start(), match.end(), match.group()) for match in _COMMENT.finditer(source)]
 
     def _fail(self, reason: str, token: Token, suggestion: str | None = None) -> SchemaError:
-        return _error(reason, self._source, self._file, _place(token), suggestion)
+        return error_at(reason, self._source, self._file, _place(token), suggestion)
 
     def _check_name(self, token: Token, what: str) -> str:
         name = str(token)

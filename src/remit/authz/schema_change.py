@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from remit.authz.engine import Connection
 from remit.authz.errors import SchemaInUse
-from remit.authz.schema import Definition, Permission, Relation, Schema, parse_schema
+from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_expression
 from remit.authz.schema_store import lock_schema, read_schema, store_version
+from remit.authz.schema_tree import Definition, Permission, Relation, Schema
 
 
 @dataclass(frozen=True, slots=True)

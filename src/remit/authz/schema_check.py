@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from remit.authz.schema import (
+from remit.authz.schema_tree import (
     AllowedType,
     Arrow,
     Definition,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from remit.authz.schema import (
+from remit.authz.schema_check import find_set, find_wildcard, walk_expression
+from remit.authz.schema_tree import (
     Arrow,
     Definition,
     Exclusion,
@@ -25,7 +26,6 @@ from remit.authz.schema import (
     Self,
     Union,
 )
-from remit.authz.schema_check import find_set, find_wildcard, walk_expression
 
 MIXED_ARROW: Final = "mixed-arrow"
 UNREACHABLE: Final = "unreachable-relation"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remit.authz.schema import (
+from remit.authz.schema_tree import (
     Arrow,
     Definition,
     Exclusion,

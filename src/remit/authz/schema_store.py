@@ -15,8 +15,9 @@ import asyncpg
 from remit.authz.compile import Codes
 from remit.authz.engine import Connection
 from remit.authz.errors import SchemaError
-from remit.authz.schema import Schema, parse_schema
+from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
+from remit.authz.schema_tree import Schema
 
 _LOCK: Final = 0x52656D6974_01  # "Remit", then one number per purpose
 _MAX_CODE: Final = 32_767

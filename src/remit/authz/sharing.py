@@ -8,9 +8,10 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BaseModel, Field, StringConstraints
 
 from remit.audit import write_audit
+from remit.authz.caller import Caller
 from remit.authz.delivery import Outcome
 from remit.authz.errors import RelationshipError
-from remit.authz.guard import Caller, ResourceKind, absent, authorize, label_of
+from remit.authz.guard import ResourceKind, absent, authorize, label_of
 from remit.authz.model import Relationship, Resource, Subject
 from remit.db.pool import Connection
 from remit.errors import Conflict, Forbidden, Invalid

@@ -34,9 +34,10 @@ from authzed.api.v1.permission_service_pb2 import LOOKUP_PERMISSIONSHIP_HAS_PERM
 from remit.authz.errors import PermissionUnknown, SchemaError
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Delivery, Question, RemoteError, ResourcePage
-from remit.authz.schema import Schema, parse_schema
+from remit.authz.schema import parse_schema
 from remit.authz.schema_change import compare_schemas
 from remit.authz.schema_print import print_schema
+from remit.authz.schema_tree import Schema
 from remit.authz.spicedb_wire import (
     at_least_as_fresh,
     decode_object_id,
@@ -118,7 +119,7 @@ class SpiceDB:
         """Close the channel."""
         await self._channel.close()
 
-    def takes(self, relationship: Relationship) -> bool:  # noqa: ARG002 - the port's arguments
+    def takes(self, relationship: Relationship) -> bool:  # noqa: ARG002 - SpiceDB takes whatever the schema has
         """SpiceDB takes whatever the schema allows."""
         return True
 
@@ -339,7 +340,7 @@ class _Client(AsyncClient):
     """The official client on a channel that is given: its own constructor takes no token without TLS."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.init_stubs(channel)  # type: ignore[attr-defined]  # the published stubs leave it out
+        self.init_stubs(channel)  # type: ignore[attr-defined]  # AsyncClient has it, its published stubs leave it out
 
 
 def _version_key(resource: Resource) -> str:

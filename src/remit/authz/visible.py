@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from remit.authz.caller import Caller
 from remit.authz.decide import BATCH, MOST_CANDIDATES, Part
 from remit.authz.elsewhere import Elsewhere
 from remit.authz.engine import RowPage
 from remit.authz.errors import ListTooCostly, translate_database_errors
-from remit.authz.guard import Caller, ResourceKind
+from remit.authz.guard import ResourceKind
 from remit.authz.model import Resource
 from remit.authz.overlay import pending_sql, tokens_sql
 from remit.authz.remote import ResourcePage

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from remit.authz.guard import CurrentCaller
+from remit.authz.caller import CurrentCaller
 from remit.authz.model import Resource
 from remit.authz.route import GuardedRoute, unguarded
 from remit.db.params import Params

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from remit.authz.http import plain_principal
+from remit.authz.http_contract import plain_principal
 from remit.authz.model import Subject
 from remit.db.pool import Database
 from remit.identity.encryption import SecretBox

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from remit.authz.caller import Caller
 from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
-from remit.authz.guard import Caller, absent, authorize, label_of
+from remit.authz.guard import absent, authorize, label_of
 from remit.content import TaskMessageContent
 from remit.db.params import Params
 from remit.ids import new_id

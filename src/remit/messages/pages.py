@@ -14,7 +14,8 @@ import asyncpg
 import orjson
 from pydantic import BaseModel
 
-from remit.authz.guard import Caller, authorize
+from remit.authz.caller import Caller
+from remit.authz.guard import authorize
 from remit.messages.filters import MessageFilters, filter_sql
 from remit.messages.service import COLUMNS, TaskMessage, read_message
 from remit.paging import is_id

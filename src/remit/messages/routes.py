@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field, model_validator
 
-from remit.authz.guard import CurrentCaller
+from remit.authz.caller import CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import TaskMessageContent
 from remit.messages.batches import MOST_MESSAGES, create_messages, update_messages

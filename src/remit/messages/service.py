@@ -7,7 +7,8 @@ from typing import Any, Literal
 import asyncpg
 from pydantic import BaseModel, TypeAdapter
 
-from remit.authz.guard import Caller, absent, authorize
+from remit.authz.caller import Caller
+from remit.authz.guard import absent, authorize
 from remit.content import TaskMessageContent
 from remit.db.pool import Connection
 from remit.identity.principal import Principal

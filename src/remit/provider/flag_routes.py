@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from remit.authz.guard import Caller, absent, authorize_tenant, get_caller, label_of
+from remit.authz.caller import Caller, get_caller
+from remit.authz.guard import absent, authorize_tenant, label_of
 from remit.authz.model import Resource
 from remit.authz.route import GuardedRoute, requires
 from remit.identity.authenticate import authenticate

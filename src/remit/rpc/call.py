@@ -7,8 +7,9 @@ from typing import Any
 import asyncpg
 
 from remit.agents.service import AGENT
+from remit.authz.caller import Caller
 from remit.authz.delivery import Outcome
-from remit.authz.guard import Caller, Verdict, absent, deny_tenant, judge, label_of, probe
+from remit.authz.guard import Verdict, absent, deny_tenant, judge, label_of, probe
 from remit.authz.model import Resource
 from remit.authz.outbox import forward_later
 from remit.background import Background

@@ -1,33 +1,22 @@
-"""Calls agent processes: JSON-RPC 2.0 over `POST {address}/api`.
-
-AgentError
-├── AgentUnreachable    no connection was made, so nothing ran
-├── AgentTimeout        no answer in time
-├── AgentDisconnected   the connection ended before a whole HTTP answer had come
-├── AgentRubbish        an answer that is not what the contract says
-└── AgentFailed         the agent's own JSON-RPC error
-
-What an agent does with a call is unknown after each of these but the first.
-"""
+"""Calls agent processes: JSON-RPC 2.0 over `POST {address}/api`."""
 
 import asyncio
-import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 import httpcore
 import orjson
 import structlog
-from opentelemetry.trace import Span, StatusCode
 
 from remit.agents.addresses import AddressRefused, CheckedBackend, dial_address
 from remit.content import TaskMessageUpdate
-from remit.rpc.answers import AgentError, AgentFailed, AgentRubbish, LineSplitter, UpdateReader, read_answer
+from remit.rpc.answers import AgentRubbish, LineSplitter, UpdateReader, read_answer
+from remit.rpc.exchange import AgentUnreachable, Exchange, rpc_id, typed_errors
+from remit.rpc.headers import forward_headers
 from remit.settings import Settings
 from remit.telemetry.tracing import Tracing
 
@@ -39,73 +28,10 @@ MAX_CALLS_PER_AGENT = 500
 # Reading the certificates that are trusted takes longer than all else of a start: once in a process.
 _read_certificates = cache(httpcore.default_ssl_context)
 
-TRACING_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
-# Never passed on: what the server sets itself, what names who calls, what only concerned the hop to the server.
-WITHHELD_HEADERS = frozenset({"x-request-id", "x-agent-identity", "x-selected-account-id", "x-real-ip"})
-WITHHELD_PREFIXES = ("x-acting-", "x-stainless-", "x-forwarded-")
-# A proxy in front of the server may add a user's credential under many names (`x-auth-request-access-token`,
-# `x-amzn-oidc-data`, `x-goog-iap-jwt-assertion`); a word of these in a name is enough to keep it back.
-CREDENTIAL_WORDS = re.compile(
-    r"(^|[-_.])(keys?|bearer|signature|cert|principal|auth|authn|authz|authorization|authentication|cookies?|credentials?|jwt|oidc|passwd|password"
-    r"|secret|session|[a-z]*token)([-_.]|$)"
-)
 
 AgentMethod = Literal["task/create", "event/send", "task/cancel", "task/interrupt"]
 
 log = structlog.get_logger(__name__)
-
-
-class AgentUnreachable(AgentError):
-    """No connection to the agent was made."""
-
-
-class AgentTimeout(AgentError):
-    """The agent did not answer in time."""
-
-
-class AgentDisconnected(AgentError):
-    """The connection to the agent ended before a whole answer had come."""
-
-
-def forward_headers(inbound: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a caller's request that go on to the agent: `x-*` and tracing, but no credential or identity.
-
-    Args:
-        inbound: headers by name, in any case.
-
-    Returns:
-        what goes on, by lower-case name. Applied to its own result it changes nothing.
-    """
-    return {name.lower(): value.strip() for name, value in inbound.items() if _may_pass(name.lower(), value)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Exchange:
-    """One call: what the agent is sent, and what error messages and the log say about it."""
-
-    registered: str
-    address: str
-    method: str
-    task_id: str
-    request_id: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    span: Span
-    verb: str = "POST"
-    target: str = "/api"
-
-    @property
-    def id(self) -> str:
-        return _rpc_id(self.method, self.task_id)
-
-    def hide_address(self, text: str) -> str:
-        """`text` without any spelling of where the agent listens."""
-        for url in (self.registered, self.address):
-            parts = urlsplit(url)
-            hosts = [parts.hostname or ""] if re.search(r"[.:]", parts.hostname or "") else []
-            for spelling in (url, parts.netloc, *hosts):
-                text = text.replace(spelling, "[agent]")
-        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +96,11 @@ class AgentClient:
             the `result` of the answer, None included.
 
         Raises:
-            AgentError: see the top of this module.
+            AgentError: see `rpc/exchange.py`.
         """
         exchange = self._begin(url, method, params, request_id, headers)
         seconds = self._settings.agent_answer_timeout
-        with self._typed_errors(exchange):
+        with typed_errors(exchange):
             async with asyncio.timeout(seconds), self._send(exchange, read_timeout=seconds) as response:
                 body = b"".join([chunk async for chunk in self._read(response)])
             return read_answer(body, exchange.id)
@@ -199,10 +125,10 @@ class AgentClient:
             params: with `task`, `agent`, `content` and `stream`.
 
         Raises:
-            AgentError: see the top of this module; what was yielded before it stands.
+            AgentError: see `rpc/exchange.py`; what was yielded before it stands.
         """
         exchange = self._begin(url, "message/send", params, request_id, headers)
-        with self._typed_errors(exchange):
+        with typed_errors(exchange):
             async with self._send(exchange, read_timeout=self._settings.agent_stream_timeout) as response:
                 lines = LineSplitter(whole=_content_type(response) == "application/json")
                 updates = UpdateReader(exchange.id)
@@ -228,15 +154,15 @@ class AgentClient:
             body: as it came.
 
         Raises:
-            AgentError: see the top of this module.
+            AgentError: see `rpc/exchange.py`.
         """
         address = self._dial(url, "forward", request_id=request_id)
         sent = {**headers, "accept-encoding": "identity", "connection": "close", "x-request-id": request_id}
         span = self._tracing.begin_call("forward", sent)
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
-        exchange = _Exchange(url, address, "forward", "", request_id, pairs, body, span, verb, target)
+        exchange = Exchange(url, address, "forward", "", request_id, pairs, body, span, verb, target)
         seconds = self._settings.forward_timeout
-        with self._typed_errors(exchange):
+        with typed_errors(exchange):
             async with asyncio.timeout(seconds), self._open(exchange, read_timeout=seconds) as response:
                 content = b"".join([chunk async for chunk in self._read(response)])
                 types = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"]
@@ -251,7 +177,7 @@ class AgentClient:
 
     def _begin(
         self, url: str, method: str, params: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None
-    ) -> _Exchange:
+    ) -> Exchange:
         task_id = params["task"]["id"]
         address = self._dial(url, method, task_id=task_id, request_id=request_id)
         sent = {
@@ -264,8 +190,8 @@ class AgentClient:
             "x-request-id": request_id,
         }
         span = self._tracing.begin_call(method, sent)
-        envelope = {"jsonrpc": "2.0", "id": _rpc_id(method, task_id), "method": method, "params": dict(params)}
-        return _Exchange(
+        envelope = {"jsonrpc": "2.0", "id": rpc_id(method, task_id), "method": method, "params": dict(params)}
+        return Exchange(
             registered=url,
             address=address,
             method=method,
@@ -277,7 +203,7 @@ class AgentClient:
         )
 
     @asynccontextmanager
-    async def _send(self, exchange: _Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+    async def _send(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
         """Sends the call; gives the response once its head is there and is a plain 2xx."""
         async with self._open(exchange, read_timeout=read_timeout) as response:
             if not 200 <= response.status < 300:
@@ -285,7 +211,7 @@ class AgentClient:
             yield response
 
     @asynccontextmanager
-    async def _open(self, exchange: _Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+    async def _open(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
         """Sends what is to be sent; gives the response once its head is there, whatever its status but a redirect."""
         if self._calls[exchange.address] >= MAX_CALLS_PER_AGENT:
             raise AgentUnreachable("Too many calls to the agent are in progress. Try again when some have ended.")
@@ -318,54 +244,6 @@ class AgentClient:
             if size > limit:
                 raise AgentRubbish(f"The agent's answer is larger than {limit} bytes.")
             yield chunk
-
-    @contextmanager
-    def _typed_errors(self, exchange: _Exchange) -> Iterator[None]:
-        """Turns what goes wrong on the way into an `AgentError` without the agent's address; the log has the cause."""
-        try:
-            try:
-                yield
-            except AddressRefused as error:
-                raise AgentUnreachable("The agent's address is not one that the server calls.") from error
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                raise AgentUnreachable("The agent cannot be reached. Check that it runs, then try again.") from error
-            except httpcore.PoolTimeout as error:
-                raise AgentUnreachable("Too many calls to agents are in progress. Try again shortly.") from error
-            except (TimeoutError, httpcore.TimeoutException) as error:
-                raise AgentTimeout("The agent did not answer in time.") from error
-            except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-                raise AgentDisconnected("The agent's answer broke off or was not HTTP.") from error
-            except AgentFailed as error:
-                raise AgentFailed(error.code, exchange.hide_address(error.message)) from error
-        except AgentError as error:
-            exchange.span.set_status(StatusCode.ERROR, type(error).__name__)
-            log.warning(
-                "agent call failed",
-                error=type(error).__name__,
-                reason=str(error),
-                cause=repr(error.__cause__) if error.__cause__ else None,
-                address=exchange.address,
-                method=exchange.method,
-                task_id=exchange.task_id,
-                request_id=exchange.request_id,
-            )
-            raise
-        finally:
-            exchange.span.end()
-
-
-def _rpc_id(method: str, task_id: str) -> str:
-    return f"{method}-{task_id}"
-
-
-def _may_pass(name: str, value: str) -> bool:
-    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
-        return False
-    if name in TRACING_HEADERS:
-        return True
-    if not re.fullmatch(r"x-[a-z0-9_.-]+", name) or name in WITHHELD_HEADERS or name.startswith(WITHHELD_PREFIXES):
-        return False
-    return CREDENTIAL_WORDS.search(name) is None
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:

@@ -11,13 +11,15 @@ from fastapi.responses import PlainTextResponse
 
 from remit.agent_api_keys.webhooks import admit_sender
 from remit.agents.service import AGENT
-from remit.authz.guard import authorize, get_caller
+from remit.authz.caller import get_caller
+from remit.authz.guard import authorize
 from remit.authz.route import GuardedRoute, unguarded
 from remit.content import Text
 from remit.errors import AgentTrouble, BadRequest, NotFound
 from remit.identity.authenticate import authenticate
 from remit.rpc.answers import AgentError
-from remit.rpc.client import AgentClient, forward_headers
+from remit.rpc.client import AgentClient
+from remit.rpc.headers import forward_headers
 
 router = APIRouter(tags=["agents"], route_class=GuardedRoute)
 

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
+from remit.authz.caller import Caller, CurrentCaller
 from remit.authz.errors import AuthzError
-from remit.authz.guard import Caller, CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.db.pool import UNREACHABLE

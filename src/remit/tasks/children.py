@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 from fastapi import Response
 
-from remit.authz.guard import Caller
+from remit.authz.caller import Caller
 from remit.authz.visible import list_visible
 from remit.db.params import Params
 from remit.paging import Page, refuse_cursor

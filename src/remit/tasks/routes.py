@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from remit.agents.service import AGENT, Agent, read_agent
 from remit.agents.service import COLUMNS as AGENT_COLUMNS
-from remit.authz.guard import CurrentCaller, authorize, probe
+from remit.authz.caller import CurrentCaller
+from remit.authz.guard import authorize, probe
 from remit.authz.route import GuardedRoute, parse_filter, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
 from remit.authz.visible import list_visible

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import asyncpg
 from pydantic import BaseModel
 
+from remit.authz.caller import Caller
 from remit.authz.engine import Engine
-from remit.authz.guard import Caller, ResourceKind, Verdict, absent, authorize, judge, label_of, probe
+from remit.authz.guard import ResourceKind, Verdict, absent, authorize, judge, label_of, probe
 from remit.authz.model import Resource, Subject
 from remit.authz.registration import deregister, relationships_of_task
 from remit.db.params import Params

@@ -17,16 +17,16 @@ def _no_overlay() -> None:
 
 def _entry_outside() -> None:
     """The outbox learns of a change once its transaction has committed, in a transaction of its own."""
-    from remit.authz import guard, writes
+    from remit.authz import caller, writes
 
     async def forget(*_: Any, **__: Any) -> None:
         return None
 
     setattr(writes, "entry_sql", lambda *_, **__: None)
     setattr(writes, "add_entries", forget)
-    tell = guard.Caller.tell
+    tell = caller.Caller.tell
 
-    async def enter_and_tell(self: guard.Caller, resource: Any) -> Any:
+    async def enter_and_tell(self: caller.Caller, resource: Any) -> Any:
         async with self.database.connection() as connection:
             await connection.execute(
                 "INSERT INTO outbox (tenant_id, resource_type, resource_id, version, revocation)"
@@ -37,7 +37,7 @@ def _entry_outside() -> None:
             )
         return await tell(self, resource)
 
-    setattr(guard.Caller, "tell", enter_and_tell)
+    setattr(caller.Caller, "tell", enter_and_tell)
 
 
 def _no_precondition() -> None:

@@ -1,72 +1,15 @@
 """What the history says about the tables before each statement."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 from remit.migrations.lint.model import Node, Statement
 from remit.migrations.lint.parse import deparse_type, join_names, name_of
+from remit.migrations.lint.schema_objects import Column, Constraint, Domain, Index, Table
 
 _SERIALS = {
     "serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2",
     "serial2": "int2",
 }  # fmt: skip
-
-
-@dataclass
-class Column:
-    """A column as far as its definition was seen."""
-
-    type: str
-    not_null: bool = False
-
-
-@dataclass
-class Constraint:
-    """A constraint: `kind` is PostgreSQL's, as CONSTR_CHECK."""
-
-    kind: str
-    columns: tuple[str, ...]
-    valid: bool
-    expression: Node = field(default_factory=dict)
-    references: str | None = None
-
-
-@dataclass
-class Table:
-    """A table that the history makes.
-
-    Args:
-        revision: the one that made it; empty for a table from outside of the history.
-        parents: those that it inherits from or is a partition of.
-        partition_keys: the columns that rows are assigned to partitions by.
-    """
-
-    name: str
-    revision: str
-    columns: dict[str, Column] = field(default_factory=dict)
-    constraints: dict[str, Constraint] = field(default_factory=dict)
-    partitioned: bool = False
-    parents: tuple[str, ...] = ()
-    partition_keys: tuple[str, ...] = ()
-
-
-@dataclass
-class Index:
-    """An index and the table it belongs to."""
-
-    table: str
-    columns: tuple[str, ...]
-    unique: bool
-    revision: str
-    partial: bool = False
-
-
-@dataclass(frozen=True)
-class Domain:
-    """A domain: the type it is over, and whether it has a condition of its own."""
-
-    base: str
-    constrained: bool
 
 
 class Schema:
