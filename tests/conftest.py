@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
+from support.agent import FakeAgent
 from support.databases import FAST, make_data_dir, make_database, run_server
+from support.graph import Seeder, World, make_world
 from support.whole_run import watch
 
 from remit.db.binaries import Binaries
@@ -98,3 +100,16 @@ def upgraded_data_dir(_upgraded: Path, data_dir: Path) -> Path:
     """A data directory with a migrated database in it, which nobody uses yet."""
     subprocess.run(["cp", "-a", f"{_upgraded}/.", data_dir], check=True)
     return data_dir
+
+
+@pytest.fixture
+async def world(seed: Seeder) -> World:
+    """A world of the test's own on the servers of `seed`, which each folder or file has its own of."""
+    return await make_world(seed)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeAgent]:
+    """An agent process that the test directs."""
+    async with FakeAgent() as agent:
+        yield agent

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import structlog
-from support.agent import FakeAgent
 from support.databases import make_database
 from support.graph import Seeder, World, make_world, open_seeder
 from support.processes import ServerProcess, run_remit
@@ -59,19 +58,6 @@ async def seed(server: Server, second_server: ServerProcess) -> AsyncIterator[Se
     """The shared servers' database and a client for both."""
     async with open_seeder(server.dsn, server.url, others=[second_server.url]) as seeder:
         yield seeder
-
-
-@pytest.fixture
-async def world(seed: Seeder) -> World:
-    """A world of the test's own on the shared server."""
-    return await make_world(seed)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeAgent]:
-    """An agent process that the test directs."""
-    async with FakeAgent() as agent:
-        yield agent
 
 
 @pytest.fixture

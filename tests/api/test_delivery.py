@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -187,6 +188,23 @@ async def test_a_write_whose_answer_was_lost_is_found_out(
     assert (await world.bob.get(f"/tasks/{task['id']}")).status_code == 404
 
 
+@contextmanager
+def arriving_unknown(server: Server, error: Exception) -> Iterator[None]:
+    """Every delivery arrives, and ends with an error instead of its answer."""
+    remote = server.app.state.remote
+    deliver = remote.deliver
+
+    async def deliver_and_fail(delivery: Any) -> Any:
+        await deliver(delivery)
+        raise error
+
+    remote.deliver = deliver_and_fail
+    try:
+        yield
+    finally:
+        remote.deliver = deliver
+
+
 async def test_a_write_that_nobody_knows_of_is_undone_with_its_relationship(
     spiced: tuple[Server, World], graph: SpiceDB, fake: FakeAgent
 ) -> None:
@@ -194,16 +212,9 @@ async def test_a_write_that_nobody_knows_of_is_undone_with_its_relationship(
     server, world = spiced
     agent = await world.make_agent(fake.url)
     task = await world.alice.make_task(agent)
-    deliver = server.app.state.remote.deliver
-
-    async def lose_every_answer(delivery: Any) -> Any:
-        await deliver(delivery)
-        raise RemoteError("lost", transient=True, exception_class="Lost")
-
-    server.app.state.remote.deliver = lose_every_answer
-    await world.alice.share(task, world.bob, "viewer")
+    with arriving_unknown(server, RemoteError("lost", transient=True, exception_class="Lost")):
+        await world.alice.share(task, world.bob, "viewer")
     assert "viewer@user:bob" in await read(graph, "task", task["id"])
-    server.app.state.remote.deliver = deliver
     await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id="bob")
     assert await outbox(world.seed, task["id"]) == []
     assert "viewer@user:bob" not in await read(graph, "task", task["id"])
@@ -216,15 +227,8 @@ async def test_a_deliverer_that_died_between_write_and_record_is_found_out(
     server, world = spiced
     agent = await world.make_agent(fake.url)
     task = await world.alice.make_task(agent)
-    deliver = server.app.state.remote.deliver
-
-    async def die_afterwards(delivery: Any) -> Any:
-        await deliver(delivery)
-        raise KeyError("as if the process had ended here")
-
-    server.app.state.remote.deliver = die_afterwards
-    assert (await world.alice.share(task, world.bob, "viewer")).status_code == 500
-    server.app.state.remote.deliver = deliver
+    with arriving_unknown(server, KeyError("as if the process had ended here")):
+        assert (await world.alice.share(task, world.bob, "viewer")).status_code == 500
     await world.alice.delete(f"/tasks/{task['id']}/access", subject_type="user", subject_id="bob")
     await world.seed.execute("UPDATE projections SET leased_until = now() - interval '1 second'")
     await relay(server)

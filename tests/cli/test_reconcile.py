@@ -8,22 +8,22 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 from support.commands import remit
 from support.processes import clean_environment
+from support.rows import Rows
 from support.spicedb_host import run_spicedb
 from support.world import make_world_blocking
 
 AT = "2026-01-01T00:00:00Z"
 
 
-class Site:
+class Site(Rows):
     """An installation in which tests plant drift."""
 
     def __init__(self, dsn: str, stack: ExitStack) -> None:
-        self.dsn, self.stack = dsn, stack
+        super().__init__(dsn)
+        self.stack = stack
 
     @cached_property
     def elsewhere(self) -> dict[str, str]:
@@ -45,11 +45,6 @@ class Site:
         environment = self.elsewhere if elsewhere else {}
         return json.loads(self.run(f"authz reconcile {arguments} --json", code=code, **environment))
 
-    def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement.encode(), values)
-            return cursor.fetchall() if cursor.description else []
-
     def make_task(self, *, registered: bool = False, creator: bool = True) -> str:
         """A task as a row alone, or registered by hand."""
         (row,) = self.query(
@@ -62,14 +57,6 @@ class Site:
         if registered:
             self.run("authz reconcile --tenant acme --type task --apply", code=0)
         return str(row["id"])
-
-    def relations(self, id: str) -> list[str]:
-        rows = self.query(
-            "SELECT l.name FROM relationships r JOIN authz_relations l ON l.code = r.relation"
-            " WHERE r.resource_id = %s::uuid ORDER BY 1",
-            id,
-        )
-        return [row["name"] for row in rows]
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from textwrap import indent
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
-import psycopg
 import pytest
 from authzed.api.v1 import WriteRelationshipsRequest
-from psycopg.rows import dict_row
 from pydantic import SecretStr
 from support.databases import make_data_dir
 from support.processes import free_port
+from support.rows import Rows
 from support.spicedb_host import SpiceProcess, run_spicedb
 from support.world import make_world_blocking
 
@@ -39,10 +38,11 @@ PAGES = Path(__file__).parents[2] / "docs" / "operations"
 RUN = {"adopt.md", "orphans.md", "spicedb.md", "outage.md", "restore.md", "bad-schema.md", "move.md"}
 
 
-class Site:
+class Site(Rows):
     """One installation, with a SpiceDB that it is told of where a page says so."""
 
     def __init__(self, data_dir: Path, work_dir: Path, server: EmbeddedPostgres, spice: SpiceProcess) -> None:
+        super().__init__(server.dsn)
         self.data_dir, self.work_dir, self.server, self.spice = data_dir, work_dir, server, spice
         # A page cannot know these.
         self.own = {
@@ -106,11 +106,6 @@ class Site:
         asyncio.run(run())
         assert self.query("SELECT resource_type, last_error FROM outbox") == []
 
-    def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(self.server.dsn, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement.encode(), values)
-            return cursor.fetchall() if cursor.description else []
-
     def make_task(self, name: str, *, creator: bool = True) -> str:
         """A row of acme's and no relationship."""
         (row,) = self.query(
@@ -125,14 +120,6 @@ class Site:
             creator,
         )
         return str(row["id"])
-
-    def relations(self, id: str) -> list[str]:
-        rows = self.query(
-            "SELECT l.name FROM relationships r JOIN authz_relations l ON l.code = r.relation"
-            " WHERE r.resource_id = %s::uuid ORDER BY 1",
-            id,
-        )
-        return [row["name"] for row in rows]
 
     def graph(self, id: str) -> set[str]:
         """What SpiceDB has of a task."""

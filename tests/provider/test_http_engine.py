@@ -302,6 +302,27 @@ async def test_owners_that_come_and_go(fake: FakeProvider, remote: HttpRemote) -
     ]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_refused_revocation_stands_while_the_provider_keeps_the_owner(
+    fake: FakeProvider, remote: HttpRemote, kept: bool
+) -> None:
+    async def answer(_: Json) -> Response:
+        return YES if kept and fake.calls[-1][0] == "check" else Response('{"message": "no"}', 403)
+
+    fake.answer = answer
+    taken = Delivery(TASK, 2, 1, delete=(Relationship(TASK, "owner", ALICE),), actor=BOB)
+    if kept:
+        with pytest.raises(RemoteError) as caught:
+            await remote.deliver(taken)
+        assert caught.value.denied
+    else:
+        await remote.deliver(taken)
+    assert [(verb, body["principal"]["user_id"], body["operation"]) for verb, body in fake.calls] == [
+        ("revoke", "alice", "delete"),
+        ("check", "alice", "delete"),
+    ]
+
+
 async def test_a_deletion_is_deregistered(fake: FakeProvider, remote: HttpRemote) -> None:
     await remote.deliver(Delivery(TASK, 3, 2, gone=True, actor=BOB))
     resource = {"type": "task", "selector": "t1"}

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 from support.agent import FakeAgent
 from support.databases import make_database
-from support.graph import Json, Seeder, World, make_world, open_seeder, text
+from support.graph import Json, Seeder, World, open_seeder, text
 from support.issuer import Issuer, run_issuer
 from support.processes import run_remit
 from support.redis_server import RedisServer, run_redis
@@ -80,17 +80,6 @@ def site(postgres: EmbeddedPostgres, template: str) -> Iterator[Site]:
 async def seed(site: Site) -> AsyncIterator[Seeder]:
     async with open_seeder(site.dsn, site.urls[0], others=site.urls[1:]) as seeder:
         yield seeder
-
-
-@pytest.fixture
-async def world(seed: Seeder) -> World:
-    return await make_world(seed)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeAgent]:
-    async with FakeAgent() as agent:
-        yield agent
 
 
 async def test_an_identity_from_outside_is_one_subject_in_both(site: Site, seed: Seeder) -> None:
