@@ -5,7 +5,7 @@ others is left out: it is then delivered by itself, where its own error is its o
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +16,8 @@ from remit.authz.delivery_counters import LAG, Op, Step
 from remit.authz.errors import PreconditionFailed
 from remit.authz.ids import encode_text
 from remit.authz.model import Relationship, Resource
-from remit.authz.projection import KEY, MOST_UPDATES, Lease
-from remit.authz.projection_bulk import free_leases, keep_tokens, put_off_all, settle_all, take_leases
+from remit.authz.projection import KEY, Lease
+from remit.authz.projection_bulk import free_leases, in_writes, keep_tokens, put_off_all, settle_all, take_leases
 from remit.authz.reads import COLUMNS
 from remit.authz.remote import Delivery, RemoteError
 
@@ -75,22 +75,9 @@ async def deliver_many(deliverer: Deliverer, resources: Sequence[Resource]) -> d
         alone = [change for change in changes if change.size > MOST_OF_ONE or change.lease.unsure]
         if alone:
             await free_leases(connection, [change.lease for change in alone])
-    for part in _parts(change for change in changes if change not in alone):
+    for part in in_writes((change for change in changes if change not in alone), lambda change: change.size):
         results |= await _deliver_part(deliverer, part)
     return results
-
-
-def _parts(changes: Iterable[_Change]) -> Iterable[list[_Change]]:
-    part: list[_Change] = []
-    size = 0
-    for change in changes:
-        if part and size + change.size > MOST_UPDATES:
-            yield part
-            part, size = [], 0
-        part.append(change)
-        size += change.size
-    if part:
-        yield part
 
 
 async def _deliver_part(deliverer: Deliverer, part: Sequence[_Change]) -> dict[Resource, Result]:

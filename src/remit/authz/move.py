@@ -8,7 +8,7 @@ the same. At the end both sides are read once more and compared.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,8 +16,8 @@ from remit.authz.errors import PreconditionFailed, RelationshipError
 from remit.authz.ids import EVERYONE, encode_text
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
-from remit.authz.projection import MOST_UPDATES, Lease
-from remit.authz.projection_bulk import cover_all_tenants, free_leases, settle_all, take_leases
+from remit.authz.projection import Lease
+from remit.authz.projection_bulk import cover_all_tenants, free_leases, in_writes, settle_all, take_leases
 from remit.authz.reconcile.elsewhere import LEASE, Gap, Projections
 from remit.authz.reconcile.rows import read_relationships
 from remit.authz.reconcile.scan import Scan
@@ -123,7 +123,8 @@ class Move:
             async for local, gaps, _ in self._gaps(type, look_again=False):
                 broken = [resource for resource, gap in gaps.items() if gap.missing or gap.beyond]
                 sent[type] += len(broken)
-                for part in _slices(broken, gaps, local):
+                size = {one: len(local.get(one, [])) + len(gaps[one].beyond) + 2 for one in broken}
+                for part in in_writes(broken, size.__getitem__):
                     await self._send(part, gaps)
         if any(sent.values()):
             await self._cover()
@@ -290,20 +291,3 @@ def _delivery(lease: Lease, wanted: Sequence[Relationship], gap: Gap) -> Deliver
     kept = {(one.relation, one.subject) for one in wanted}
     gone = tuple(one for one in gap.beyond if (one.relation, one.subject) not in kept)
     return Delivery(lease.resource, lease.fence, lease.delivered, touch=tuple(wanted), delete=gone, gone=not wanted)
-
-
-def _slices(
-    resources: Sequence[Resource], gaps: dict[Resource, Gap], local: dict[Resource, list[Relationship]]
-) -> Iterator[list[Resource]]:
-    """Resources in parts that fit into one write each."""
-    part: list[Resource] = []
-    size = 0
-    for resource in resources:
-        own = len(local.get(resource, [])) + len(gaps[resource].beyond) + 2
-        if part and size + own > MOST_UPDATES:
-            yield part
-            part, size = [], 0
-        part.append(resource)
-        size += own
-    if part:
-        yield part

@@ -213,17 +213,21 @@ _SHARED_BY_TENANT = {
 # A token is kept with the time its delivery took, `r1.<began>.<ended>.<the engine's own>`, so that of two tokens the
 # later one can be told. Where it cannot, as the deliveries overlapped, `r0` says so and the engine answers as fresh as
 # it can.
-_SPAN = """
+def span_sql(began: str) -> str:
+    """The beginning of a statement that keeps a token: `span.began` and `span.ended`, in microseconds since 1970."""
+    return f"""
 WITH span AS (
-  SELECT (extract(epoch FROM $2::timestamptz) * 1000000)::bigint AS began,
+  SELECT (extract(epoch FROM {began}::timestamptz) * 1000000)::bigint AS began,
          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS ended
 )
 """
-_OF_ROW = f"""{_SPAN}
+
+
+_OF_ROW = f"""{span_sql("$2")}
 UPDATE {{table}} SET authz_zedtoken = 'r1.' || span.began || '.' || span.ended || '.' || $3::text
   FROM span WHERE id = ANY ($1::uuid[])
 """
-_OF_TENANT = f"""{_SPAN}
+_OF_TENANT = f"""{span_sql("$2")}
 UPDATE tenants t SET authz_zedtoken = CASE
     WHEN t.authz_zedtoken IS NULL OR split_part(t.authz_zedtoken, '.', 3)::bigint < span.began
       THEN 'r1.' || span.began || '.' || span.ended || '.' || $3::text

@@ -1,13 +1,15 @@
 """What `projection` does for one resource, for many at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from remit.authz.engine import Connection
 from remit.authz.ids import encode_text
 from remit.authz.model import Resource
-from remit.authz.projection import KEY, Lease, keep_token
+from remit.authz.projection import KEY, MOST_UPDATES, Lease, keep_token, span_sql
+
+Item = TypeVar("Item")
 
 _LEASES = """
 INSERT INTO projections AS p (resource_type, resource_id, fence, leased_until)
@@ -18,6 +20,26 @@ ON CONFLICT (resource_type, resource_id) DO UPDATE
  WHERE p.leased_until IS NULL OR p.leased_until < now()
 RETURNING resource_id::text AS id, fence, delivered_version, now() AS began, attempts > 0 AS unsure
 """
+
+
+def in_writes(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Items in parts that fit into one write each.
+
+    Args:
+        items: what is written.
+        size: how many updates one takes, its version counted in.
+    """
+    part: list[Item] = []
+    total = 0
+    for item in items:
+        own = size(item)
+        if part and total + own > MOST_UPDATES:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += own
+    if part:
+        yield part
 
 
 async def take_leases(connection: Connection, resources: Sequence[Resource], length: timedelta) -> list[Lease]:
@@ -112,11 +134,7 @@ def _columns_of(leases: Sequence[Lease]) -> tuple[list[str], list[str], list[int
     )
 
 
-_COVER = """
-WITH span AS (
-  SELECT (extract(epoch FROM $1::timestamptz) * 1000000)::bigint AS began,
-         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS ended
-)
+_COVER = f"""{span_sql("$1")}
 UPDATE tenants t SET authz_zedtoken = 'r1.' || span.began || '.' || span.ended || '.' || $2::text
   FROM span WHERE t.authz_zedtoken IS NULL OR split_part(t.authz_zedtoken, '.', 3)::bigint < span.began
 """

@@ -37,7 +37,7 @@ def serve_auth(
     unix_socket: Annotated[Path | None, typer.Option("--socket", help="A unix socket to listen on instead.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL keeps its data.")] = None,
 ) -> None:
-    """Serve the auth-provider contract and AuthZEN until interrupted, on the database of `remit serve`.
+    """Serve the auth-provider contract until interrupted, on the database of `remit serve`.
 
     Example:
     $ remit auth serve --port 5004

@@ -8,7 +8,7 @@ import hmac
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.errors import Unauthenticated
 from remit.telemetry.middleware import send_problem
@@ -18,11 +18,10 @@ PREFIX = "/caller/"
 # Tells the caller apart from its user: a caller that knows the header answers 503 instead of blaming the user.
 _NOT_THE_USER = {"x-service-account-auth-error": "unauthenticated"}
 _OPEN = ("/healthz", "/readyz")
-_REQUEST_ID = b"x-request-id"
 
 
 class CallerSecret:
-    """Answers 401 to every call without the secret, but for the health probes. Gives AuthZEN callers their request id.
+    """Answers 401 to every call without the secret, but for the health probes.
 
     Args:
         app: the application inside.
@@ -39,8 +38,6 @@ class CallerSecret:
             await self._app(scope, receive, send)
             return
         scope, shown = _take_secret(scope)
-        if scope["path"].startswith("/access/"):
-            send = _echo_request_id(scope, send)
         if self._secret is not None and scope["path"] not in _OPEN:
             shown = shown or Headers(scope=scope).get(HEADER, "")
             if not hmac.compare_digest(shown.encode(), self._secret.encode()):
@@ -60,17 +57,3 @@ def _take_secret(scope: Scope) -> tuple[Scope, str]:
     shown, slash, rest = path.removeprefix(PREFIX).partition("/")
     changed: dict[str, Any] = {**scope, "path": slash + rest, "raw_path": (slash + rest).encode()}
     return changed, shown
-
-
-def _echo_request_id(scope: Scope, send: Send) -> Send:
-    given = dict(scope["headers"]).get(_REQUEST_ID)
-    if given is None:
-        return send
-
-    async def send_with_id(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            kept = [(name, value) for name, value in message.get("headers", []) if name.lower() != _REQUEST_ID]
-            message = {**message, "headers": [*kept, (_REQUEST_ID, given)]}
-        await send(message)
-
-    return send_with_id

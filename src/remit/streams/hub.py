@@ -222,16 +222,17 @@ class StreamHub:
     async def read_now(self, reader: Reader) -> list[StreamEntry]:
         """What there is for a reader at this moment, after what it has looked at."""
         # Before the table is read: what an agent published before it ended its task is shown before that end.
-        early = self._take_inbox(reader)
-        kept = await self.read_kept(reader.task_id, reader.after, READ_LIMIT)
-        early += self._take_inbox(reader)
+        taken, reader.inbox = reader.inbox, []
+        try:
+            kept = await self.read_kept(reader.task_id, reader.after, READ_LIMIT)
+        except BaseException:
+            reader.inbox[:0] = taken
+            raise
+        taken, reader.inbox = [*taken, *reader.inbox], []
+        early = [StreamEntry(reader.after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
         if kept:
             reader.after = kept[-1].seq
         return early + [entry for entry in kept if self._is_news(reader, entry)]
-
-    def _take_inbox(self, reader: Reader) -> list[StreamEntry]:
-        taken, reader.inbox = reader.inbox, []
-        return [StreamEntry(reader.after, data) for data in taken if not reader.doubles.is_double(data, "redis")]
 
     def _is_news(self, reader: Reader, entry: StreamEntry) -> bool:
         double = self.redis is not None and reader.doubles.is_double(entry.data, "server")
