@@ -15,7 +15,17 @@ from support.redis_server import RedisServer, run_redis
 from support.server import serve
 from support.streams import Frames, kind, open_stream
 
+from remit.errors import Unavailable
+from remit.ids import new_id
+
 WAIT_SECONDS = 20
+
+
+class DatabaseAway:
+    """No connection is to be had."""
+
+    def connection(self) -> None:
+        raise Unavailable("The database cannot be reached; try again.")
 
 
 @pytest.fixture
@@ -195,3 +205,18 @@ async def test_live_updates_come_again_when_redis_does(database: str, fake: Fake
                         await asyncio.sleep(0.05)
                 assert kind(reading.result()) == "delta"
                 await client.aclose()
+
+
+async def test_what_redis_brought_waits_while_the_table_cannot_be_read(
+    database: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(database, redis_url=redis_server.url) as server:
+        hub, task_id = server.app.state.hub, new_id()
+        async with hub.open_reader(task_id) as reader:
+            hub._on_redis(task_id, '{"type": "delta"}')
+            with monkeypatch.context() as patch:
+                patch.setattr(hub, "_database", DatabaseAway())
+                with pytest.raises(Unavailable):
+                    await hub.read_now(reader)
+            assert [entry.data for entry in await hub.read_now(reader)] == ['{"type": "delta"}']
+            assert await hub.read_now(reader) == []
