@@ -5,15 +5,12 @@ limit, which takes longer than anybody waits, and the library cannot be interrup
 `scripts/get-spicedb`; a judge that is missing is an error, not a skipped test.
 """
 
-import ctypes
 import multiprocessing
 import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
 
 from authzed.api.v1 import (
     CheckBulkPermissionsRequest,
@@ -30,8 +27,8 @@ from authzed.api.v1 import Relationship as WireRelationship
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from remit.authz.model import Relationship
+from remit.authz.spicedb_library import find_library, start_library
 
-LIBRARY = Path.home() / ".cache" / "remit" / "spicedb" / "package" / "prebuilds" / "linux-x64" / "libspicedb.so"
 TOO_SLOW = "too slow"
 THREADS = 4
 HAS_PERMISSION = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
@@ -45,14 +42,7 @@ class _Spice:
     """One empty SpiceDB in this process; `close` it when done."""
 
     def __init__(self) -> None:
-        if not LIBRARY.exists():
-            raise RuntimeError(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
-        os.environ["SPICEDB_LIBRARY_PATH"] = str(LIBRARY)
-        from spicedb_embedded import EmbeddedSpiceDB, ffi
-
-        # The binding hides every server error behind an ArgumentError unless its free function takes any pointer.
-        ffi._get_lib().spicedb_free.argtypes = [ctypes.c_void_p]
-        self._spice: Any = EmbeddedSpiceDB.start()
+        self._spice = start_library()
 
     def close(self) -> None:
         self._spice.close()
@@ -101,8 +91,7 @@ class Judge:
     """
 
     def __init__(self, patience: float = 2.0) -> None:
-        if not LIBRARY.exists():
-            raise RuntimeError(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
+        find_library()
         self._patience = patience
         self._start()
 

@@ -7,7 +7,6 @@ Run as a program: `python -m support.spicedb_host PORT TOKEN`. It prints `ready`
 """
 
 import asyncio
-import ctypes
 import os
 import shutil
 import signal
@@ -25,7 +24,8 @@ from authzed.api.v1 import schema_service_pb2 as schemas
 from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
 from support.processes import free_port
 
-LIBRARY = Path.home() / ".cache" / "remit" / "spicedb" / "package" / "prebuilds" / "linux-x64" / "libspicedb.so"
+from remit.authz.spicedb_library import start_library
+
 TOKEN = "a token of the tests"
 START_SECONDS = 30
 
@@ -85,17 +85,6 @@ def run_spicedb(port: int | None = None, *, pausable: bool = False) -> Iterator[
             process.stdout.close()
 
 
-def _open_library() -> Any:
-    if not LIBRARY.exists():
-        raise SystemExit(f"no SpiceDB at {LIBRARY}: run scripts/get-spicedb")
-    os.environ["SPICEDB_LIBRARY_PATH"] = str(LIBRARY)
-    from spicedb_embedded import EmbeddedSpiceDB, ffi
-
-    # The binding hides every server error behind an ArgumentError unless its free function takes any pointer.
-    ffi._get_lib().spicedb_free.argtypes = [ctypes.c_void_p]
-    return EmbeddedSpiceDB.start()
-
-
 async def _refuse_strangers(context: Any, token: str) -> None:
     sent = dict(context.invocation_metadata())
     if sent.get("authorization") != f"Bearer {token}":
@@ -148,7 +137,7 @@ def _stream(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]
 
 async def serve(port: int, token: str) -> None:
     """Serve until a signal comes."""
-    spice = _open_library()
+    spice = start_library()
     streams = PermissionsServiceStub(spice.channel())
     server = grpc.aio.server()
     for service, (attribute, module, methods) in _UNARY.items():

@@ -3,8 +3,6 @@
 Calls are blocking ones: nothing else runs in the command that makes them.
 """
 
-import ctypes
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from remit.authz.errors import AuthzError
 from remit.authz.model import Relationship, Resource
+from remit.authz.spicedb_library import NoSpiceDB, start_library
 from remit.authz.validate import FileResult, judge_case, read_text, refuse
 from remit.authz.validation_files import ValidationFile, read_validation_file
 
 if TYPE_CHECKING:
     import grpc
 
-LIBRARY = Path.home() / ".cache" / "remit" / "spicedb" / "package" / "prebuilds" / "linux-x64" / "libspicedb.so"
 _AT_ONCE = 500
 _CALL_SECONDS = 10
-
-
-class NoSpiceDB(Exception):
-    """There is no SpiceDB to ask; the message says how to get one."""
 
 
 class SpiceDBRefuses(AuthzError):
@@ -230,21 +224,9 @@ def _connect(server: Server) -> Iterator[_Spice]:
 
 @contextmanager
 def _open_library() -> Iterator[_Spice]:
-    path = Path(os.environ.get("SPICEDB_LIBRARY_PATH") or LIBRARY)
-    if not path.exists():
-        raise NoSpiceDB(
-            f"no SpiceDB library at {path}: run scripts/get-spicedb, name libspicedb.so in SPICEDB_LIBRARY_PATH, "
-            "or name a running SpiceDB with --endpoint"
-        )
-    os.environ["SPICEDB_LIBRARY_PATH"] = str(path)
-    try:
-        from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
-        from spicedb_embedded import EmbeddedSpiceDB, ffi
-    except ImportError as error:
-        raise NoSpiceDB("the binding of SpiceDB's library is missing: pip install spicedb-embedded==0.7.1") from error
-    # The binding hides every server error behind an ArgumentError unless its free function takes any pointer.
-    ffi._get_lib().spicedb_free.argtypes = [ctypes.c_void_p]
-    spice = EmbeddedSpiceDB.start()
+    spice = start_library()
+    from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
+
     try:
         # The library takes unary calls in its process only, and streams on its socket only.
         streams = PermissionsServiceStub(spice.channel())

@@ -105,7 +105,8 @@ def validate(
 def _run_on_spicedb(files: list[Path], endpoint: str | None, token: str | None, no_tls: bool) -> list["FileResult"]:
     import asyncio
 
-    from remit.authz.validate_spicedb import NoSpiceDB, Server, validate_on_spicedb
+    from remit.authz.spicedb_library import NoSpiceDB
+    from remit.authz.validate_spicedb import Server, validate_on_spicedb
     from remit.settings import get_settings
 
     server = None
