@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from remit.agents.service import AGENT
 from remit.authz.caller import CurrentCaller
 from remit.authz.errors import PermissionUnknown
-from remit.authz.explain import Branch, Explanation, TooLargeToExplain, explain
+from remit.authz.explain import Branch, Explanation, explain
 from remit.authz.explain_text import render_text, say
 from remit.authz.guard import ResourceKind, authorize
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
+from remit.authz.proofs import TooLargeToExplain
 from remit.authz.route import GuardedRoute, requires
 from remit.authz.sharing import find_subject
 from remit.db.pool import Connection

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from remit.authz.compile import CALLER, Compiler
+from remit.authz.compile import Compiler
 from remit.authz.formula import Call, Direct, Hop, Node, Same, Term
 from remit.authz.reach import WIDEST, CallerSets
+from remit.authz.relationship_sql import CALLER
 
 CURSOR: Final = "@CURSOR@"
 WINDOW: Final = "@WINDOW@"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-from remit.authz.compile import CALLER, OBJECT
 from remit.authz.engine import Connection
 from remit.authz.errors import translate_database_errors
 from remit.authz.formula import Node
@@ -12,6 +11,7 @@ from remit.authz.ids import EVERYONE, encode_id
 from remit.authz.model import Resource, Subject
 from remit.authz.pages import Listing
 from remit.authz.questions import Questions
+from remit.authz.relationship_sql import CALLER, OBJECT
 from remit.db.params import Params
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from remit.authz.compile import Codes
 from remit.authz.engine import Connection
 from remit.authz.ids import encode_id
 from remit.authz.model import Resource
+from remit.authz.relationship_sql import Codes
 from remit.db.params import Params
 
 CHANNEL = "remit_outbox"

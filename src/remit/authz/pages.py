@@ -16,12 +16,13 @@ from typing import Final
 
 import asyncpg
 
-from remit.authz.compile import CALLER, Compiler
+from remit.authz.compile import Compiler
 from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import ListTooCostly, translate_database_errors
 from remit.authz.formula import Node
 from remit.authz.lists import CURSOR, FEW, NARROW, WINDOW, Form, ListCompiler, Order, Source
 from remit.authz.reach import LARGEST_SET, WIDEST, CallerSets
+from remit.authz.relationship_sql import CALLER
 
 LIMIT: Final = "@LIMIT@"
 LIST_SECONDS: Final = 2.0

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from remit.authz.bulk import write_bulk
-from remit.authz.compile import CALLER, OBJECT, Codes, Compiler
+from remit.authz.compile import Compiler
 from remit.authz.engine import Connection, RowPage
 from remit.authz.errors import PermissionUnknown, RelationshipError, SchemaUnusable, translate_database_errors
 from remit.authz.formula import Node
@@ -14,6 +14,7 @@ from remit.authz.graph import Graph
 from remit.authz.ids import EVERYONE, encode_id, encode_text
 from remit.authz.model import Resource, Subject
 from remit.authz.pages import LIST_SECONDS, Lister, Listing
+from remit.authz.relationship_sql import CALLER, OBJECT, Codes
 from remit.authz.schema_check import suggest
 from remit.authz.schema_store import LoadedSchema
 from remit.authz.schema_tree import Schema

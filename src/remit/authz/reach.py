@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from remit.authz.compile import CALLER, Compiler, any_fresh_sql, depth_error, fresh_sql, too_deep_sql
+from remit.authz.compile import Compiler
 from remit.authz.errors import DEPTH_LIMIT
 from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.relationship_sql import CALLER
+from remit.authz.walks import any_fresh_sql, depth_error, fresh_sql, too_deep_sql
 
 WIDEST: Final = 64
 LARGEST_SET: Final = 2000

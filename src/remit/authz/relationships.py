@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from remit.authz.compile import Codes
 from remit.authz.errors import RelationshipError
 from remit.authz.ids import EVERYONE, check_id, encode_id, is_stored_as_is
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.relationship_sql import Codes
 from remit.authz.schema_check import suggest
 from remit.authz.schema_tree import Permission, Relation, Schema
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import asyncpg
 
-from remit.authz.compile import Codes
 from remit.authz.engine import Connection
 from remit.authz.errors import SchemaError
+from remit.authz.relationship_sql import Codes
 from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_tree import Schema
