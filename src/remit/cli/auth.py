@@ -1,9 +1,7 @@
 """`remit auth`: authentication and authorization for servers that keep their own rows."""
 
-import asyncio
 import contextlib
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remit.cli.context import configured, fail
-from remit.cli.serve import check_schema, is_loopback, listen
+from remit.cli.serving import is_loopback, listen, open_served_database, serve_until_stopped
 
 if TYPE_CHECKING:
     from remit.settings import Settings
@@ -91,29 +89,10 @@ def _remove_dead_socket(path: Path) -> None:
 
 
 async def _run(settings: "Settings") -> None:
-    import uvicorn
-
-    from remit.db.connect import open_database
-    from remit.migrations.run import upgrade
-    from remit.migrations.state import check_revision
     from remit.provider.app import create_provider_app
     from remit.telemetry.logging import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
     with _listening(settings) as listener:
-        async with open_database(settings, watch=True) as dsn:
-            await asyncio.to_thread(upgrade if settings.database_url is None else check_revision, dsn)
-            await check_schema(settings, dsn)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    create_provider_app(settings, dsn),
-                    log_config=None,
-                    access_log=False,
-                    timeout_graceful_shutdown=5,
-                    timeout_keep_alive=30,
-                    server_header=False,
-                )
-            )
-            # As in `remit serve`: the server raises the signal that ended it again, before the database is left.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            await server.serve(sockets=[listener])
+        async with open_served_database(settings) as dsn:
+            await serve_until_stopped(create_provider_app(settings, dsn), listener)

@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
-import signal
-import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remit.cli.context import configured, fail
+from remit.cli.serving import is_loopback, listen, open_served_database, serve_until_stopped
 
 if TYPE_CHECKING:
     from remit.settings import Settings
@@ -45,14 +43,7 @@ def serve(
     import uvloop
 
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(run_server(settings, dev=dev))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+        uvloop.run(_run(settings, dev=dev))
 
 
 def _refuse_open_enrolment_for_others(settings: "Settings") -> None:
@@ -63,95 +54,27 @@ def _refuse_open_enrolment_for_others(settings: "Settings") -> None:
         )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The listening socket; a port that is taken ends the command with one line."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named in full: the event loop turns off Nagle's delay only for sockets that say they are TCP.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        fail(
-            f"cannot listen on {host}:{port} ({error.strerror}): "
-            "stop the program that uses the port, or choose another with --port"
-        )
-    return listener
-
-
-async def run_server(settings: "Settings", *, dev: bool) -> None:
-    """Serve until a signal comes.
-
-    Args:
-        settings: the process's settings.
-        dev: make a tenant and an admin if there is none, and print his key.
-    """
-    import uvicorn
-
+async def _run(settings: "Settings", *, dev: bool) -> None:
     from remit.app import create_app
     from remit.background import keep_running
-    from remit.db.connect import open_database
-    from remit.migrations.run import upgrade
-    from remit.migrations.state import check_revision
     from remit.telemetry.logging import configure_logging
     from remit.worker import run_worker
 
     configure_logging(settings.log_format, settings.log_level)
     with listen(settings.host, settings.port) as listener:
-        async with open_database(settings, watch=True) as dsn:
-            if settings.database_url is None:
-                await asyncio.to_thread(upgrade, dsn)
-            else:
-                await asyncio.to_thread(check_revision, dsn)
-            await check_schema(settings, dsn)
+        async with open_served_database(settings) as dsn:
             if dev:
                 await _greet(settings, dsn)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    create_app(settings, dsn),
-                    log_config=None,
-                    access_log=False,
-                    timeout_graceful_shutdown=5,
-                    timeout_keep_alive=30,
-                    server_header=False,
-                    proxy_headers=False,  # the address of the peer itself decides about proxies and enrolment
-                )
-            )
             work = None
             if settings.embedded_worker:
                 worker = partial(run_worker, settings, dsn)
                 work = asyncio.create_task(keep_running("background jobs", worker))
-            # After its shutdown the server raises the signal that ended it again; by default that would end the
-            # process before the database is left and stopped.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             try:
-                await server.serve(sockets=[listener])
+                await serve_until_stopped(create_app(settings, dsn), listener)
             finally:
                 if work is not None:
                     work.cancel()
                     await asyncio.gather(work, return_exceptions=True)
-
-
-async def check_schema(settings: "Settings", dsn: str) -> None:
-    """Load the schema and the engine's settings once before anything is served: what is amiss ends the command."""
-    from remit.app import check_schema_answers
-    from remit.authz.load import connect_remote, load_engine
-    from remit.db.pool import Database
-    from remit.identity.encryption import SecretBox
-
-    database = await Database.open(dsn, size=1)
-    try:
-        async with database.connection() as connection:
-            check_schema_answers(await load_engine(connection, settings))
-        if settings.authz_engine == "http":
-            SecretBox(settings)
-        if (remote := connect_remote(settings)) is not None:
-            await remote.aclose()
-    except RuntimeError as error:
-        fail(str(error))
-    finally:
-        await database.close()
 
 
 async def _greet(settings: "Settings", dsn: str) -> None:
