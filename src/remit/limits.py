@@ -45,6 +45,11 @@ class Limits:
         self._most_streams = streams
         self._streams: Counter[str] = Counter()
 
+    @property
+    def counts_requests(self) -> bool:
+        """Whether there is a rate."""
+        return self._limiter is not None
+
     async def count_request(self, principal: str) -> None:
         """Count a request of a principal.
 

@@ -112,7 +112,7 @@ async def _find(caller: Caller, span_id: str, permission: str) -> asyncpg.Record
         Ask("update", AGENT.type, "s.author_agent_id", found("author_agent_id")),
     )
     statement = f"""
-        SELECT t.id, s.id AS span_id, s.task_id, t.id IS NOT NULL AND ({allowed}) AS allowed,
+        SELECT t.id AS guard_id, s.id AS span_id, s.task_id, t.id IS NOT NULL AND ({allowed}) AS allowed,
                t.id IS NOT NULL AND ({readable}) AS readable,
                s.task_id IS NULL AND ({_written_by_sql(caller, params)}
                  OR s.author_agent_id IS NOT NULL AND ({of_agent})) IS TRUE AS own, {COLUMNS.removeprefix("s.id, ")}
@@ -121,7 +121,7 @@ async def _find(caller: Caller, span_id: str, permission: str) -> asyncpg.Record
     with translate_database_errors():
         async with caller.database.connection() as connection:
             row = await connection.fetchrow(statement, *params.values)
-    if row is not None and row["id"] is not None:
+    if row is not None and row["guard_id"] is not None:
         caller.note(TASK.type, permission, "allowed" if row["allowed"] else "denied")
         return judge(
             caller, TASK, permission, Verdict(row, row["allowed"], row["readable"], True, False), label_of(id=span_id)

@@ -1,11 +1,11 @@
 """Which addresses of agents the server calls."""
 
+import asyncio
 import socket
 
-import httpcore
 import pytest
 
-from remit.agents.addresses import AddressRefused, CheckedBackend, check_address, dial_address
+from remit.agents.addresses import AddressRefused, AgentDialer, DialFailed, check_address, dial_address
 from remit.settings import Settings
 
 ALLOWED = {
@@ -120,6 +120,11 @@ def test_the_docker_host_is_replaced_when_dialled(override: str | None, dialled:
     assert dial_address("http://other:8000/a", settings) == "http://other:8000/a"
 
 
+class Wire(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+
 async def test_a_connection_goes_to_the_first_address_that_is_allowed_and_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,20 +132,20 @@ async def test_a_connection_goes_to_the_first_address_that_is_allowed_and_answer
         return [(0, 0, 0, "", (address, 0)) for address in ("fe80::1", "169.254.1.1", "127.0.0.2", "127.0.0.1")]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    backend = CheckedBackend()
+    dialer = AgentDialer()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        stream = await backend.connect_tcp("agent.test", listener.getsockname()[1], timeout=20)
-        assert stream.get_extra_info("server_addr") == listener.getsockname()
-        await stream.aclose()
-    backend.close()
+        wire = await dialer.connect(Wire, "agent.test", listener.getsockname()[1], 20)
+        assert wire.transport.get_extra_info("peername") == listener.getsockname()
+        wire.transport.close()
+    dialer.close()
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "fe80::1%lo", "0.0.0.0"])
 async def test_a_refused_address_is_not_dialled_even_unjudged(host: str) -> None:
-    backend = CheckedBackend()
+    dialer = AgentDialer()
     with pytest.raises(AddressRefused):
-        await backend.connect_tcp(host, 80, timeout=20)
-    backend.close()
+        await dialer.connect(Wire, host, 80, 20)
+    dialer.close()
 
 
 async def test_a_name_that_does_not_resolve_is_a_connect_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +153,7 @@ async def test_a_name_that_does_not_resolve_is_a_connect_error(monkeypatch: pyte
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    backend = CheckedBackend()
-    with pytest.raises(httpcore.ConnectError):
-        await backend.connect_tcp("nowhere.test", 80, timeout=20)
-    backend.close()
+    dialer = AgentDialer()
+    with pytest.raises(DialFailed):
+        await dialer.connect(Wire, "nowhere.test", 80, 20)
+    dialer.close()

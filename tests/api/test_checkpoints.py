@@ -194,9 +194,7 @@ async def test_statements(own_server: Server, own_world: World, fake: FakeAgent)
                 await call
             counts.append(len(statements))
         rounds.append(counts)
-    assert [min(counts) for counts in zip(*rounds, strict=True)] == [3, 3, 3, 3], (
-        "authentication, the task, and what was asked for"
-    )
+    assert [min(counts) for counts in zip(*rounds, strict=True)] == [2, 2, 2, 2], "the task, and what was asked for"
 
 
 @pytest.mark.parametrize(

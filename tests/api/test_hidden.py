@@ -113,7 +113,8 @@ async def test_denied_and_absent_are_the_same_answer_by_the_same_statements(
         return response.status_code, text, headers, list(statements)
 
     # The first requests of a process prepare what later ones find.
-    await observe(world.bob, REQUESTS["task"], hidden)
+    for party in (world.bob, world.mallory):
+        await observe(party, REQUESTS["task"], hidden)
     for party in (world.bob, world.mallory):
         for name, request in REQUESTS.items():
             denied, truly = await observe(party, request, hidden), await observe(party, request, absent)
@@ -126,6 +127,7 @@ async def test_denied_and_absent_are_the_same_answer_by_the_same_statements(
 async def test_an_agent_is_hidden_like_a_task(own_server: Server, own_world: World) -> None:
     world = own_world
     agent = await world.make_agent(None, private=True)
+    await world.bob.get("/me")
     for method, path in (
         ("GET", "/agents/{id}"),
         ("GET", "/agents/name/{name}"),

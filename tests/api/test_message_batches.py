@@ -135,11 +135,11 @@ async def test_a_batch_costs_as_many_statements_as_a_message(
     await store(agent, task, "first")  # the driver looks types up once per connection
     with record_statements(own_server) as statements:
         messages = await store(agent, task, *(str(n) for n in range(100)))
-    assert len(statements) == 3
+    assert len(statements) == 2
     body = {"task_id": task["id"], "updates": {message["id"]: text("x", "agent") for message in messages}}
     with record_statements(own_server) as statements:
         assert len((await agent.put("/messages/batch", body)).json()) == 100
-    assert len(statements) == 5, "two of them begin and commit"
+    assert len(statements) == 4, "two of them begin and commit"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ HTTP_FAULTS = {
     "answer_no_rpc": AgentRubbish,
     "answer_another_request": AgentRubbish,
     "answer_without_end": AgentRubbish,
+    "head_without_end": AgentDisconnected,
+    "trailers_without_end": AgentDisconnected,
     "redirect": AgentRubbish,
     "answer_500": AgentRubbish,
     "answer_compressed": AgentRubbish,

@@ -100,6 +100,24 @@ async def answer_without_end(connection: Connection) -> None:
         await asyncio.sleep(0)
 
 
+async def head_without_end(connection: Connection) -> None:
+    connection.writer.write(b"HTTP/1.1 200 OK\r\nx-filler: ")
+    await _fill(connection)
+
+
+async def trailers_without_end(connection: Connection) -> None:
+    await connection.send_head(content_type="application/x-ndjson")
+    connection.writer.write(b"0\r\nx-filler: ")
+    await _fill(connection)
+
+
+async def _fill(connection: Connection) -> None:
+    while not connection.reader.at_eof():
+        connection.writer.write(b"x" * 4096)
+        await connection.writer.drain()
+        await asyncio.sleep(0)
+
+
 async def dribble(connection: Connection) -> None:
     await connection.send_head()
     while not connection.reader.at_eof():
@@ -145,6 +163,8 @@ FAULTS: dict[str, Fault] = {
         answer_no_rpc,
         answer_another_request,
         answer_without_end,
+        head_without_end,
+        trailers_without_end,
         dribble,
         redirect,
         answer_500,

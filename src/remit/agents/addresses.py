@@ -9,9 +9,11 @@ address that was judged, so a name that changes what it resolves to in between g
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
@@ -31,6 +33,7 @@ IPV4_CARRIERS = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 RESOLVER_THREADS = 32
 
 IPAddress = IPv4Address | IPv6Address
+Wire = TypeVar("Wire", bound=asyncio.Protocol)
 
 
 class AddressRefused(ValueError):
@@ -111,11 +114,14 @@ def classify_refused(address: IPAddress) -> str | None:
     return next((kind for kind, applies in kinds.items() if applies), None)
 
 
-class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to what a name resolves to, but only to addresses that may be called.
+class DialFailed(Exception):
+    """No connection was made: the name does not resolve, nobody listens, or it took too long."""
 
-    Names are resolved in threads of its own: an agent whose name server hangs holds up no other lookup of the
-    process. Addresses are tried in the resolver's order, each with its share of the time.
+
+class CheckedResolver:
+    """Says to which addresses a name may be dialled.
+
+    Names are resolved in threads of its own: a name server that hangs holds up no other lookup of the process.
 
     Args:
         refuse: why an address that a host name stands for is not called, None for one that is; by default
@@ -124,8 +130,85 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, refuse: Callable[[str, IPAddress], str | None] | None = None) -> None:
         self._refuse = refuse or (lambda _, address: classify_refused(address))
-        self._backend = httpcore.AnyIOBackend()
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve-agent")
+
+    def close(self) -> None:
+        """Lets go of the resolver's threads; a lookup that hangs is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def resolve_allowed(self, host: str, port: int, seconds: float | None) -> Sequence[str]:
+        """What a name resolves to and may be called, in the resolver's order; at least one address.
+
+        Raises:
+            AddressRefused: the name resolves to nothing but refused addresses.
+            DialFailed: it does not resolve, or not in time.
+        """
+        addresses = await self._resolve(host, port, seconds)
+        allowed = [address for address in addresses if self._refuse(host, ip_address(address)) is None]
+        if not allowed:
+            raise AddressRefused("The host resolves to addresses that the server does not call.")
+        return allowed
+
+    async def _resolve(self, host: str, port: int, seconds: float | None) -> Sequence[str]:
+        literal = read_ip(host)
+        if literal is not None:
+            return [str(literal)]
+        lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
+        try:
+            async with asyncio.timeout(seconds):
+                return await lookup
+        except TimeoutError as error:
+            raise DialFailed("name lookup took too long") from error
+        except OSError as error:
+            raise DialFailed(str(error)) from error
+
+
+class AgentDialer(CheckedResolver):
+    """Connects to what a name resolves to, but only to addresses that may be called.
+
+    Addresses are tried in the resolver's order, each with its share of the time.
+    """
+
+    async def connect(
+        self, make: Callable[[], Wire], host: str, port: int, seconds: float, tls: ssl.SSLContext | None = None
+    ) -> Wire:
+        """A connection, as the protocol that `make` makes for it.
+
+        Args:
+            make: called for each address that is tried.
+            host: a name or an address.
+            port: the port.
+            seconds: for lookup and connection together.
+            tls: encrypts, and holds the other side to the name.
+
+        Raises:
+            AddressRefused: the name resolves to nothing but refused addresses.
+            DialFailed: there is no connection.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        allowed = await self.resolve_allowed(host, port, seconds)
+        for position, address in enumerate(allowed):
+            share = max(end - loop.time(), 0) / (len(allowed) - position)
+            try:
+                async with asyncio.timeout(share):
+                    _, made = await loop.create_connection(
+                        make, address, port, ssl=tls, server_hostname=host if tls else None
+                    )
+            except (OSError, TimeoutError) as error:
+                if position == len(allowed) - 1:
+                    raise DialFailed(str(error) or "it took too long") from error
+            else:
+                return made
+        raise AssertionError("the last address either connects or raises")
+
+
+class CheckedBackend(CheckedResolver, httpcore.AsyncNetworkBackend):
+    """As `AgentDialer`, for a pool of httpcore."""
+
+    def __init__(self, refuse: Callable[[str, IPAddress], str | None] | None = None) -> None:
+        super().__init__(refuse)
+        self._backend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -144,10 +227,10 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         """
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
-        addresses = await self._resolve(host, port, timeout)
-        allowed = [address for address in addresses if self._refuse(host, ip_address(address)) is None]
-        if not allowed:
-            raise AddressRefused("The agent's host resolves to addresses that the server does not call.")
+        try:
+            allowed = await self.resolve_allowed(host, port, timeout)
+        except DialFailed as error:
+            raise httpcore.ConnectError(str(error)) from error
         for position, address in enumerate(allowed):
             share = None if end is None else max(end - loop.time(), 0) / (len(allowed) - position)
             try:
@@ -163,33 +246,16 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ARG002 - httpcore passes it; nothing is waited for
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore passes it; no socket
     ) -> httpcore.AsyncNetworkStream:
-        """Agents are never called over Unix sockets.
+        """Nobody is called over a Unix socket.
 
         Raises:
             AddressRefused: always.
         """
-        raise AddressRefused("Agents are not called over Unix sockets.")
+        raise AddressRefused("Nobody is called over a Unix socket.")
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, as the pool asks for."""
         await asyncio.sleep(seconds)
-
-    def close(self) -> None:
-        """Lets go of the resolver's threads; a lookup that hangs is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _resolve(self, host: str, port: int, timeout: float | None) -> Sequence[str]:
-        literal = read_ip(host)
-        if literal is not None:
-            return [str(literal)]
-        lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
-        try:
-            async with asyncio.timeout(timeout):
-                return await lookup
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("name lookup took too long") from error
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
 
 
 def _look_up(host: str, port: int) -> Sequence[str]:

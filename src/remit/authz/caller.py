@@ -14,7 +14,8 @@ from remit.authz.model import Resource, Subject
 from remit.authz.once import begin_once
 from remit.db.params import Params
 from remit.db.pool import Database
-from remit.identity.authenticate import authenticate
+from remit.identity.authenticate import authenticate, presume
+from remit.identity.presumed import PresumedDatabase, Presumption
 from remit.identity.principal import Principal
 from remit.telemetry.metrics import CHECKS, CHECKS_PER_REQUEST
 
@@ -33,6 +34,7 @@ class Caller:
         checks: how many questions that were.
         delivery: to an engine elsewhere, None where there is none.
         questions: what was allowed so far, as (type, permission, id); a repeat of the request asks it again.
+        presumption: that `principal` is who calls, where the database has still to say so.
     """
 
     principal: Principal
@@ -44,6 +46,37 @@ class Caller:
     checks: int = 0
     questions: set[tuple[str, str, str]] = field(default_factory=set)
     delivery: Deliverer | None = None
+    presumption: Presumption | None = None
+
+    @property
+    def presumed(self) -> Presumption | None:
+        """The presumption, while it is not proven: what every statement has to ask as well."""
+        return self.presumption if self.presumption is not None and not self.presumption.proven else None
+
+    @property
+    def asking_database(self) -> Database:
+        """The database for a statement that asks `presumed` itself, and for nothing else."""
+        return self.database.behind if isinstance(self.database, PresumedDatabase) else self.database
+
+    def settle_presumed(self, said: object) -> None:
+        """Take what a statement on `asking_database` said of `presumed`.
+
+        Raises:
+            Unauthenticated: anything but yes.
+        """
+        if self.presumption is not None:
+            self.presumption.settle(said)
+            self.database = self.asking_database
+
+    async def prove(self) -> None:
+        """Have the database say who calls, unless it has.
+
+        Raises:
+            Unauthenticated: the key is not good any more.
+        """
+        if self.presumed is not None:
+            async with self.database.connection():
+                pass
 
     @property
     def subject(self) -> Subject:
@@ -114,11 +147,17 @@ class Caller:
         )
 
 
-def get_caller(request: Request, principal: Principal) -> Caller:
+def get_caller(request: Request, principal: Principal, presumption: Presumption | None = None) -> Caller:
     """The caller of a request; `request.state.caller` keeps it for the check of the route's declaration."""
     state = request.app.state
     caller = Caller(
-        principal, state.database, state.decider, state.audit, request.state.request_id, delivery=state.delivery
+        principal,
+        state.database if presumption is None else PresumedDatabase(state.database, presumption),
+        state.decider,
+        state.audit,
+        request.state.request_id,
+        delivery=state.delivery,
+        presumption=presumption,
     )
     request.state.caller = caller
     return caller
@@ -127,24 +166,31 @@ def get_caller(request: Request, principal: Principal) -> Caller:
 async def begin_call(request: Request) -> Caller:
     """The caller of a request, once it is counted and its idempotency key is taken.
 
-    One dependency that calls the rest: each one more that FastAPI resolves costs as much as a statement.
+    One dependency that calls the rest: each one more that FastAPI resolves costs as much as a statement. On a guarded
+    route the caller may be presumed: the route's first statement proves it.
 
     Raises:
         Unauthenticated, CredentialsDisagree: as `authenticate`.
         TooManyRequests: its principal has used up its rate.
         Others: as `once.begin_once`.
     """
-    return await begin_call_of(request, await authenticate(request))
+    presumption = presume(request) if getattr(request.state, "proves", False) else None
+    principal = await authenticate(request) if presumption is None else presumption.principal
+    return await begin_call_of(request, principal, presumption)
 
 
-async def begin_call_of(request: Request, principal: Principal) -> Caller:
+async def begin_call_of(request: Request, principal: Principal, presumption: Presumption | None = None) -> Caller:
     """As `begin_call`, for a route that authenticates by itself.
 
     Raises:
         TooManyRequests, others: as `begin_call`.
     """
-    caller = get_caller(request, principal)
-    await request.app.state.limits.count_request(caller.actor)
+    caller = get_caller(request, principal, presumption)
+    limits = request.app.state.limits
+    if limits.counts_requests:
+        # A key that has ended uses up nobody's rate.
+        await caller.prove()
+        await limits.count_request(caller.actor)
     await caller.decider.modes.confirm()
     await begin_once(request, caller)
     return caller

@@ -73,6 +73,117 @@ class Verdict:
     tenant_allowed: bool
 
 
+GUARD_COLUMNS = ("guard_own", "guard_allowed", "guard_readable", "guard_tokens", "guard_id", "guard_tenant")
+
+
+class Question:
+    """One question about one resource, as a statement; what it found is given to `settle`.
+
+    Attributes:
+        statement: selects the columns that were asked for and `columns`; no row for what is absent, or one of nulls.
+        columns: what `settle` reads.
+        is_here: the statement's `guard_allowed` is the whole answer, so that a write may depend on it.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        params: Params,
+        kind: ResourceKind,
+        permission: str,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        columns: str = "t.*",
+        tenant_permission: str | None = None,
+    ) -> None:
+        self._caller, self._kind, self._permission, self._id = caller, kind, permission, id
+        self._tenant_permission = tenant_permission
+        tenant = params.add(caller.principal.tenant_id, "uuid")
+        own = f"t.tenant_id = {tenant}"
+        self._may = may = caller.part(params, permission, kind.type, "t.id")
+        self._read = read = may if permission == "read" else caller.part(params, "read", kind.type, "t.id")
+        self._on_tenant = on_tenant = (
+            caller.part(params, tenant_permission, "tenant", tenant) if tenant_permission else NOT_ASKED
+        )
+        match = (
+            f"t.id = {params.add(id, 'uuid')}" if id is not None else f"{own} AND t.name = {params.add(name, 'text')}"
+        )
+        self.is_here = not (may.elsewhere or on_tenant.elsewhere)
+        if may.elsewhere:
+            tokens = tokens_sql(params, caller.principal.tenant_id, "t")
+            asked = (
+                f"{own} AS guard_own, {may.sql} AS guard_allowed, {read.sql} AS guard_readable,"
+                f" {tokens} AS guard_tokens, t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant FROM {kind.table} t"
+            )
+        else:
+            # Whoever may read is not asked twice. A plan costs by its size, so no check stands in it twice either.
+            readable = "g.allowed" if permission == "read" else f"g.allowed OR {read.sql}"
+            asked = (
+                f"{own} AS guard_own, {own} AND g.allowed AS guard_allowed, {own} AND ({readable}) AS guard_readable,"
+                f" NULL::text[] AS guard_tokens, t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant"
+                f" FROM {kind.table} t CROSS JOIN LATERAL (SELECT {may.sql} AS allowed OFFSET 0) g"
+            )
+        self.statement = f"SELECT {columns}, {asked} WHERE {match} AND {kind.alive}"
+        self.columns: tuple[str, ...] = GUARD_COLUMNS
+        self._presumed = caller.presumed is not None
+        if (presumption := caller.presumed) is not None:
+            # The caller's key is asked about in the same statement, which has an answer for an absent row too.
+            self.columns = (*GUARD_COLUMNS, "guard_good")
+            self.statement = (
+                f"SELECT w.guard_good, q.* FROM (SELECT {presumption.sql(params)} AS guard_good OFFSET 0) w"
+                f" LEFT JOIN LATERAL ({self.statement}) q ON w.guard_good"
+            )
+
+    def before(self, write: str) -> str:
+        """The statement with a write that depends on its answer, for where `is_here`.
+
+        Args:
+            write: WITH queries that insert from `asked` where `guard_allowed`; the last one is called `written`.
+        """
+        asked = ", ".join(f"asked.{name}" for name in self.columns)
+        return (
+            f"WITH asked AS MATERIALIZED ({self.statement}), {write}"
+            f" SELECT {asked}, written.* FROM asked LEFT JOIN written ON TRUE"
+        )
+
+    async def settle(self, row: asyncpg.Record | None) -> Verdict:
+        """What the statement found out, once an engine elsewhere is asked as well, in one call, about absent rows too.
+
+        Raises:
+            Unauthenticated: the caller was presumed, and is not who he was any more.
+            AuthorizationUnavailable: the engine elsewhere gave no answer.
+        """
+        caller, kind, permission = self._caller, self._kind, self._permission
+        if self._presumed:
+            caller.settle_presumed(row is not None and row["guard_good"])
+            row = row if row is not None and row["guard_id"] is not None else None
+        found: Any = row if row is not None else {"guard_id": self._id or NIL_ID, "guard_own": False}
+        resource = Resource(kind.type, found["guard_id"])
+        questions = [(self._may, found.get("guard_allowed"), permission, resource)]
+        if permission != "read":
+            questions.append((self._read, found.get("guard_readable"), "read", resource))
+        home = Resource("tenant", caller.principal.tenant_id)
+        if self._tenant_permission:
+            questions.append((self._on_tenant, found.get("guard_tenant"), self._tenant_permission, home))
+        answers = await caller.decider.settle(caller.principal, questions, found.get("guard_tokens") or ())
+        if row is None:
+            caller.note(kind.type, permission, HIDDEN)
+            return Verdict(None, False, False, False, False)
+        allowed = found["guard_own"] and answers[0]
+        may_read = found["guard_own"] and (answers[0] or (permission != "read" and answers[1]))
+        caller.note(kind.type, permission, "allowed" if allowed else "denied" if may_read else HIDDEN)
+        if allowed:
+            caller.questions.add((kind.type, permission, row["guard_id"]))
+        if found["guard_own"]:
+            caller.decider.note(caller.principal, permission, resource, allowed)
+        if self._tenant_permission:
+            caller.decider.note(caller.principal, self._tenant_permission, home, answers[-1])
+            caller.note("tenant", self._tenant_permission, "allowed" if answers[-1] else "denied")
+        tenant_allowed = bool(self._tenant_permission) and answers[-1]
+        return Verdict(row, allowed, may_read, found["guard_own"], tenant_allowed)
+
+
 async def probe(
     caller: Caller,
     kind: ResourceKind,
@@ -85,59 +196,22 @@ async def probe(
 ) -> Verdict:
     """Ask, without a consequence: one statement, whatever the answer. The arguments are those of `authorize`.
 
-    An engine elsewhere is asked after the statement, in one call and about absent rows too.
-
     Raises:
-        AuthorizationUnavailable: it gave no answer.
+        Unauthenticated, AuthorizationUnavailable: as `Question.settle`.
     """
     params = Params()
-    tenant = params.add(caller.principal.tenant_id, "uuid")
-    own = f"t.tenant_id = {tenant}"
-    may = caller.part(params, permission, kind.type, "t.id")
-    read = may if permission == "read" else caller.part(params, "read", kind.type, "t.id")
-    on_tenant = caller.part(params, tenant_permission, "tenant", tenant) if tenant_permission else NOT_ASKED
-    match = f"t.id = {params.add(id, 'uuid')}" if id is not None else f"{own} AND t.name = {params.add(name, 'text')}"
-    if may.elsewhere:
-        tokens = tokens_sql(params, caller.principal.tenant_id, "t")
-        asked = (
-            f"{own} AS guard_own, {may.sql} AS guard_allowed, {read.sql} AS guard_readable, {tokens} AS guard_tokens, "
-            f"t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant FROM {kind.table} t"
-        )
-    else:
-        # Whoever may read is not asked twice. A plan costs by its size, so no check stands in it twice either.
-        readable = "g.allowed" if permission == "read" else f"g.allowed OR {read.sql}"
-        asked = (
-            f"{own} AS guard_own, {own} AND g.allowed AS guard_allowed, {own} AND ({readable}) AS guard_readable, "
-            f"t.id AS guard_id, ({on_tenant.sql}) AS guard_tenant "
-            f"FROM {kind.table} t CROSS JOIN LATERAL (SELECT {may.sql} AS allowed OFFSET 0) g"
-        )
-    statement = f"SELECT {columns}, {asked} WHERE {match} AND {kind.alive}"
+    question = Question(
+        caller, params, kind, permission, id=id, name=name, columns=columns, tenant_permission=tenant_permission
+    )
+    return await question.settle(await run_question(caller, question.statement, params))
+
+
+async def run_question(caller: Caller, statement: str, params: Params) -> asyncpg.Record | None:
+    """The row that the statement of a question finds."""
     with translate_database_errors():
-        async with caller.database.connection() as connection:
-            row = await connection.fetchrow(statement, *params.values)
-    found: Any = row if row is not None else {"guard_id": id or NIL_ID, "guard_own": False}
-    resource = Resource(kind.type, found["guard_id"])
-    questions = [(may, found.get("guard_allowed"), permission, resource)]
-    if permission != "read":
-        questions.append((read, found.get("guard_readable"), "read", resource))
-    home = Resource("tenant", caller.principal.tenant_id)
-    if tenant_permission:
-        questions.append((on_tenant, found.get("guard_tenant"), tenant_permission, home))
-    answers = await caller.decider.settle(caller.principal, questions, found.get("guard_tokens") or ())
-    if row is None:
-        caller.note(kind.type, permission, HIDDEN)
-        return Verdict(None, False, False, False, False)
-    allowed = found["guard_own"] and answers[0]
-    may_read = found["guard_own"] and (answers[0] or (permission != "read" and answers[1]))
-    caller.note(kind.type, permission, "allowed" if allowed else "denied" if may_read else HIDDEN)
-    if allowed and "id" in row:
-        caller.questions.add((kind.type, permission, row["id"]))
-    if found["guard_own"]:
-        caller.decider.note(caller.principal, permission, resource, allowed)
-    if tenant_permission:
-        caller.decider.note(caller.principal, tenant_permission, home, answers[-1])
-        caller.note("tenant", tenant_permission, "allowed" if answers[-1] else "denied")
-    return Verdict(row, allowed, may_read, found["guard_own"], bool(tenant_permission) and answers[-1])
+        async with caller.asking_database.connection() as connection:
+            row: asyncpg.Record | None = await connection.fetchrow(statement, *params.values)
+    return row
 
 
 async def authorize(
@@ -178,7 +252,7 @@ def judge(caller: Caller, kind: ResourceKind, permission: str, verdict: Verdict,
         raise absent(label)
     if verdict.allowed:
         return row
-    resource = Resource(kind.type, row["id"])
+    resource = Resource(kind.type, row["guard_id"])
     action = f"{kind.type}.{permission}"
     if verdict.readable:
         caller.audit.record(caller.audit_entry(action, "denied", resource))

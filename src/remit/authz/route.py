@@ -7,16 +7,20 @@ the declared question was never asked is answered 500: a forgotten check shows a
 
 import re
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 import orjson
 import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
 
 from remit.authz.caller import observe_checks
 from remit.authz.once import Replayed, end_once
-from remit.errors import Invalid, Refused
+from remit.db.pool import UNREACHABLE
+from remit.errors import Invalid, Refused, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +113,25 @@ class StrictRequest(Request):
             raise Refused(error) from error
 
 
+async def _prove(request: Request) -> None:
+    # Whatever the answer is, it goes to nobody whose key is not good: also where no statement was needed for it.
+    caller = getattr(request.state, "caller", None)
+    if caller is not None:
+        await caller.prove()
+
+
 class GuardedRoute(APIRoute):
     """A route that must ask what it declares."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this is the route of a request; most others are ruled out by the fixed start of their path."""
+        if not scope["path"].startswith(self._fixed_start) and not scope.get("root_path"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    @cached_property
+    def _fixed_start(self) -> str:
+        return self.path.partition("{")[0]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with the strict body and the check of the declaration around it."""
@@ -120,14 +141,21 @@ class GuardedRoute(APIRoute):
 
         async def handle_guarded(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
+            request.state.proves = True
             response: Response | None = None
             try:
                 response = await handle(strict)
             except Replayed as replay:
                 response = replay.response()
+            except (Unauthenticated, Unavailable, *UNREACHABLE):
+                raise
+            except Exception:
+                await _prove(request)
+                raise
             finally:
                 caller = getattr(request.state, "caller", None)
                 await end_once(request, caller, response)
+            await _prove(request)
             if caller is not None:
                 observe_checks(caller)
             if asks and response.status_code < 400 and (caller is None or caller.asked.isdisjoint(asks)):

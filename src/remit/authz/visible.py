@@ -87,9 +87,12 @@ async def list_visible(
 async def _list_here(
     caller: Caller, kind: ResourceKind, page: Page, columns: str, conditions: str, params: Params
 ) -> RowPage:
-    async with caller.database.connection() as connection:
+    presumption = caller.presumed
+    if presumption is not None:
+        columns += f", {presumption.sql(params)} AS guard_good"
+    async with caller.asking_database.connection() as connection:
         try:
-            return await caller.decider.list_rows(
+            page_of_rows = await caller.decider.list_rows(
                 connection,
                 caller.principal,
                 kind.type,
@@ -102,6 +105,12 @@ async def _list_here(
             )
         except ListTooCostly as error:
             raise TooCostly(str(error)) from error
+    if presumption is not None:
+        if page_of_rows.rows:
+            caller.settle_presumed(page_of_rows.rows[0]["guard_good"])
+        else:
+            await caller.prove()
+    return page_of_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ class _Search:
         examined, size, looked_up = 0, min(max(needed, 50), BATCH), False
         ends = asyncio.get_running_loop().time() + SECONDS
         if not self.elsewhere.remote.bulk_checks:
+            await self.caller.prove()
             looked_up, readable = True, await self._look_up()
             if readable is not None:
                 return _Found(await self._among(readable, before, needed))
@@ -177,6 +187,8 @@ class _Search:
         params, tenant_id = self.params.copy(), self.caller.principal.tenant_id
         part = self.caller.part(params, "read", self.kind.type, "t.id")
         where, allows = [self.conditions], ""
+        presumption = self.caller.presumed
+        good = f", {presumption.sql(params)} AS guard_good" if presumption is not None else ""
         if before is not None:
             where.append(f"t.id < {params.add(before, 'uuid')}")
         if readable is not None:
@@ -186,15 +198,19 @@ class _Search:
             where.append(f"(t.id = ANY ({ids}) OR {pending_sql(params, tenant_id, self.kind.type, 't.id')})")
             allows = f" WHERE q.known = 'yes' OR q.known = 'ask' AND q.id = ANY ({ids})"
         statement = (
-            f"SELECT t.id, {part.sql} AS known, {tokens_sql(params, tenant_id, 't')} AS tokens"
+            f"SELECT t.id, {part.sql} AS known, {tokens_sql(params, tenant_id, 't')} AS tokens{good}"
             f" FROM {self.kind.table} t WHERE {' AND '.join(where)} ORDER BY t.id DESC"
         )
         if allows:
             statement = f"SELECT q.* FROM ({statement}) q{allows} ORDER BY q.id DESC"
         statement += f" LIMIT {params.add(limit, 'int')}"
         with translate_database_errors():
-            async with self.caller.database.connection() as connection:
-                return part, list(await connection.fetch(statement, *params.values))
+            async with self.caller.asking_database.connection() as connection:
+                rows = list(await connection.fetch(statement, *params.values))
+        if rows and presumption is not None:
+            self.caller.settle_presumed(rows[0]["guard_good"])
+        await self.caller.prove()
+        return part, rows
 
     async def _allowed(self, part: Part, rows: Sequence[asyncpg.Record]) -> list[str]:
         asked = [(part, row["known"], "read", Resource(self.kind.type, row["id"])) for row in rows]

@@ -6,20 +6,12 @@ from remit.db.pool import Database
 from remit.errors import BadRequest, CredentialsDisagree, Unauthenticated
 from remit.identity.bearer_tokens import is_token
 from remit.identity.members import ACCOUNT_HEADER, check_selected, find_member, is_member_still_good
+from remit.identity.presumed import KEYS, Presumption, unknown_key
 from remit.identity.principal import Principal
 from remit.identity.proxy import read_proxy_identity
 from remit.identity.secrets import hash_secret, is_well_formed
 
-# Whatever is shown to authenticate: keys of users, service accounts and agents by enrolment, and agents' keys of the
-# type `internal`. A pending key, and one that signs or opens forward routes only, authenticates nobody.
-KEYS = """(
-  SELECT id, tenant_id, subject_id, agent_id, secret_hash, last_used_at, expires_at, revoked_at FROM api_keys
-  UNION ALL
-  SELECT id, tenant_id, NULL, agent_id, secret_hash, NULL, NULL, NULL FROM agent_api_keys
-   WHERE api_key_type = 'internal' AND status = 'active'
-)"""
-
-# One statement per request: the key, its holder and tenant, all still good at this moment. The time of last use is
+# One statement: the key, its holder and tenant, all still good at this moment. The time of last use is
 # written at most once a minute, so that a busy key does not turn reads into writes.
 _FIND_PRINCIPAL = f"""
 WITH found AS (
@@ -126,7 +118,8 @@ async def authenticate_optional(request: Request) -> Principal | None:
         if principal is None and state.authn is not None:
             continue
         if principal is None:
-            raise Unauthenticated("The API key is unknown, expired or revoked. `remit keys create` makes a new one.")
+            raise unknown_key()
+        state.presumed_keys.note(hash_secret(secret), principal)
         check_selected(principal, selected)
         principals.append(principal)
     if not principals and state.authn is not None and state.authn.finds_credentials(request.headers):
@@ -146,3 +139,21 @@ async def authenticate(request: Request) -> Principal:
     if principal is None:
         raise Unauthenticated("No credential was sent. Send an API key as `Authorization: Bearer <key>`.")
     return principal
+
+
+def presume(request: Request) -> Presumption | None:
+    """What the request's key lets presume: who calls, still to be proven by the statement that answers.
+
+    None for all but one key, seen lately: then `authenticate` says who calls.
+
+    Raises:
+        Unauthenticated: as `read_credentials`.
+    """
+    state = request.app.state
+    if state.settings.trusted_proxy is not None or state.authn is not None or ACCOUNT_HEADER in request.headers:
+        return None
+    secrets = read_credentials(request)
+    if len(secrets) != 1 or (state.tokens is not None and is_token(secrets[0])):
+        return None
+    found: Presumption | None = state.presumed_keys.find(hash_secret(secrets[0]))
+    return found

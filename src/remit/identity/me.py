@@ -42,10 +42,14 @@ async def get_me(caller: CurrentCaller) -> Me:
     questions = [caller.engine.check_sql(params, caller.subject, role, "tenant", id) for role in ROLES]
     parts = [caller.part(params, permission, "tenant", id) for permission in CREATES.values()]
     selected = [*questions, *(part.sql for part in parts)]
-    async with caller.database.connection() as connection:
+    if (presumption := caller.presumed) is not None:
+        selected.append(presumption.sql(params))
+    async with caller.asking_database.connection() as connection:
         row = await connection.fetchrow("SELECT " + ", ".join(selected), *params.values)
     assert row is not None, "a SELECT without FROM has one row"
     held = list(row.values())
+    if presumption is not None:
+        caller.settle_presumed(held.pop())
     asked = [
         (part, value, permission, tenant)
         for part, value, permission in zip(parts, held[len(ROLES) :], CREATES.values(), strict=True)

@@ -8,8 +8,9 @@ import asyncpg
 from pydantic import BaseModel, TypeAdapter
 
 from remit.authz.caller import Caller
-from remit.authz.guard import absent, authorize
+from remit.authz.guard import Question, absent, authorize, judge, label_of, run_question
 from remit.content import TaskMessageContent
+from remit.db.params import Params
 from remit.db.pool import Connection
 from remit.identity.principal import Principal
 from remit.ids import new_id
@@ -17,6 +18,7 @@ from remit.messages.filters import MessageFilters, filter_sql
 from remit.paging import Page
 from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK, authorize_child
+from remit.tasks.turns import Turn, take_sql
 
 StreamingStatus = Literal["IN_PROGRESS", "DONE"]
 UpdateType = Literal["start", "full", "done"]
@@ -43,15 +45,55 @@ def read_message(row: asyncpg.Record) -> TaskMessage:
     return TaskMessage.model_validate(dict(row))
 
 
-_INSERT = f"""
+def _insert_sql(when: str, values: Sequence[str] = ("$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8")) -> str:
+    id, task, content, status, interrupted, subject, agent, at = values
+    return f"""
 INSERT INTO messages (id, tenant_id, task_id, content, streaming_status, interrupted, author_subject_id,
                       author_agent_id, created_at, updated_at)
-SELECT $1, t.tenant_id, t.id, $3, $4, $5, $6, $7, coalesce($8, clock_timestamp()), coalesce($8, clock_timestamp())
-  FROM tasks t WHERE t.id = $2 AND t.status <> 'DELETED'
+SELECT {id}, t.tenant_id, t.id, {content}, {status}, {interrupted}, {subject}, {agent},
+       coalesce({at}, clock_timestamp()), coalesce({at}, clock_timestamp())
+  FROM tasks t WHERE t.id = {task} AND t.status <> 'DELETED' AND {when}
 ON CONFLICT (id) DO UPDATE SET content = excluded.content, streaming_status = excluded.streaming_status,
   interrupted = excluded.interrupted, updated_at = excluded.updated_at
-RETURNING {COLUMNS}
+RETURNING {COLUMNS}"""
+
+
+_INSERT = _insert_sql("TRUE")
+_INSERT_IN_TURN = f"""
+WITH turn AS ({take_sql("$2", "$9", "$10")}
+), stored AS ({_insert_sql("EXISTS (SELECT FROM turn)")}
+)
+SELECT EXISTS (SELECT FROM turn) AS taken, stored.* FROM (SELECT) one LEFT JOIN stored ON TRUE
 """
+
+
+def authors_of(author: Principal) -> tuple[str | None, str | None]:
+    """The values of `author_subject_id` and `author_agent_id` for what a principal writes."""
+    return (None, author.id) if author.kind == "agent" else (author.id, None)
+
+
+async def insert_message_in_turn(
+    connection: Connection, turn: Turn, content: TaskMessageContent, author: Principal
+) -> TaskMessage | None:
+    """Take a turn and store a message in it, by one statement; None, and nothing is done, if another has the turn.
+
+    Args:
+        connection: with or without a transaction.
+        turn: of the message's task, which the caller of this function has authorized.
+        content: what it says.
+        author: the principal that wrote it.
+
+    Raises:
+        NotFound: the task has been deleted meanwhile; the turn is taken all the same.
+    """
+    stored = content.model_dump(mode="json")
+    values = (new_id(), turn.task_id, stored, "DONE", False, *authors_of(author), None)
+    row = await connection.fetchrow(_INSERT_IN_TURN, *values, turn.holder, turn.lease)
+    if row is None or not row["taken"]:
+        return None
+    if row["id"] is None:
+        raise absent(f"id '{turn.task_id}'")
+    return read_message(row)
 
 
 async def insert_message(
@@ -82,7 +124,7 @@ async def insert_message(
     Raises:
         NotFound: the task has been deleted meanwhile.
     """
-    is_subject = author is not None and author.kind != "agent"
+    subject, agent = authors_of(author) if author is not None else (None, agent_id)
     row = await connection.fetchrow(
         _INSERT,
         id or new_id(),
@@ -90,8 +132,8 @@ async def insert_message(
         content.model_dump(mode="json"),
         streaming_status,
         interrupted,
-        author.id if author is not None and is_subject else None,
-        author.id if author is not None and not is_subject else agent_id,
+        subject,
+        agent,
         created_at,
     )
     if row is None:
@@ -138,20 +180,51 @@ async def create_message(
     created_at: datetime | None,
 ) -> TaskMessage:
     """A message that a caller writes on a task, shown to the task's readers: as a start while more will come."""
-    await authorize(caller, TASK, "update", id=task_id, columns="t.id")
-    async with caller.database.connection() as connection:
-        message = await insert_message(
-            connection,
-            task_id,
-            content,
-            author=caller.principal,
-            streaming_status=streaming_status,
-            created_at=created_at,
-        )
+    message = await _authorize_and_insert(caller, task_id, content, streaming_status, created_at)
     told_by_agent = caller.principal.kind == "agent"
     types: Sequence[UpdateType] = ("start",) if streaming_status == "IN_PROGRESS" else ("full",)
     publish_message(hub, message, types, told_by_agent=told_by_agent)
     return message
+
+
+async def _authorize_and_insert(
+    caller: Caller,
+    task_id: str,
+    content: TaskMessageContent,
+    streaming_status: StreamingStatus | None,
+    created_at: datetime | None,
+) -> TaskMessage:
+    params = Params()
+    question = Question(caller, params, TASK, "update", id=task_id, columns="NULL AS nothing")
+    if not question.is_here:
+        await authorize(caller, TASK, "update", id=task_id, columns="t.id")
+        async with caller.database.connection() as connection:
+            return await insert_message(
+                connection,
+                task_id,
+                content,
+                author=caller.principal,
+                streaming_status=streaming_status,
+                created_at=created_at,
+            )
+    subject, agent = authors_of(caller.principal)
+    values = (
+        params.add(new_id(), "uuid"),
+        params.add(task_id, "uuid"),
+        params.add(content.model_dump(mode="json"), "jsonb"),
+        params.add(streaming_status, "text"),
+        "FALSE",
+        params.add(subject, "uuid"),
+        params.add(agent, "uuid"),
+        params.add(created_at, "timestamptz"),
+    )
+    when = "EXISTS (SELECT FROM asked WHERE guard_allowed)"
+    statement = question.before(f"written AS ({_insert_sql(when, values)})")
+    row = await run_question(caller, statement, params)
+    judge(caller, TASK, "update", await question.settle(row), label_of(id=task_id))
+    if row is None or row["id"] is None:
+        raise absent(label_of(id=task_id))
+    return read_message(row)
 
 
 async def update_message(

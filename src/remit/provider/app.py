@@ -17,6 +17,7 @@ from remit.authz.schema_watch import SchemaWatch
 from remit.background import keep_running
 from remit.db.pool import Database
 from remit.identity.bearer_tokens import TokenVerifier
+from remit.identity.presumed import PresumedKeys
 from remit.limits import Limits
 from remit.provider import flag_routes, routes
 from remit.provider.caller import CallerSecret
@@ -58,6 +59,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         app.state.engine = engine
         app.state.delivery = None
         app.state.authn = None
+        app.state.presumed_keys = PresumedKeys()
         identity_http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
         app.state.tokens = TokenVerifier.open(settings.identity_providers, identity_http)
         app.state.limits = Limits(settings.rate_limit, settings.streams_per_principal)

@@ -14,7 +14,7 @@ from remit.authz.postgres import PostgresEngine
 from remit.authz.remote import Remote
 from remit.db.pool import Connection, Database
 from remit.errors import Unauthenticated
-from remit.identity.authenticate import KEYS
+from remit.identity.presumed import KEYS
 from remit.provider.flags import Flags, flags_of
 from remit.provider.principals import read_principal
 from remit.settings import Settings

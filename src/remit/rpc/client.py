@@ -5,16 +5,17 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, Self
 
-import httpcore
+import httpx
 import orjson
 import structlog
 
-from remit.agents.addresses import AddressRefused, CheckedBackend, dial_address
+from remit.agents.addresses import AddressRefused, AgentDialer, dial_address
 from remit.content import TaskMessageUpdate
 from remit.rpc.answers import AgentRubbish, LineSplitter, UpdateReader, read_answer
+from remit.rpc.connection import AgentConnection, header_of, write_request
 from remit.rpc.exchange import AgentUnreachable, Exchange, rpc_id, typed_errors
 from remit.rpc.headers import forward_headers
 from remit.settings import Settings
@@ -26,8 +27,7 @@ MAX_CONNECTIONS = 2000
 MAX_CALLS_PER_AGENT = 500
 
 # Reading the certificates that are trusted takes longer than all else of a start: once in a process.
-_read_certificates = cache(httpcore.default_ssl_context)
-
+_read_certificates = cache(partial(httpx.create_ssl_context, trust_env=False))
 
 AgentMethod = Literal["task/create", "event/send", "task/cancel", "task/interrupt"]
 
@@ -54,13 +54,10 @@ class AgentClient:
     def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
         self._tracing = tracing or Tracing()
-        self._backend = CheckedBackend()
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_read_certificates(),
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=0,
-            network_backend=self._backend,
-        )
+        self._dialer = AgentDialer()
+        self._tls = _read_certificates()
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._open_now: set[AgentConnection] = set()
         self._calls: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
@@ -71,8 +68,9 @@ class AgentClient:
 
     async def aclose(self) -> None:
         """Closes every connection; calls in progress fail."""
-        await self._pool.aclose()
-        self._backend.close()
+        for exchange in self._open_now:
+            exchange.close()
+        self._dialer.close()
 
     async def call(
         self,
@@ -102,7 +100,7 @@ class AgentClient:
         seconds = self._settings.agent_answer_timeout
         with typed_errors(exchange):
             async with asyncio.timeout(seconds), self._send(exchange, read_timeout=seconds) as response:
-                body = b"".join([chunk async for chunk in self._read(response)])
+                body = b"".join([chunk async for chunk in self._read(response, seconds)])
             return read_answer(body, exchange.id)
 
     async def stream(
@@ -129,10 +127,11 @@ class AgentClient:
         """
         exchange = self._begin(url, "message/send", params, request_id, headers)
         with typed_errors(exchange):
-            async with self._send(exchange, read_timeout=self._settings.agent_stream_timeout) as response:
+            seconds = self._settings.agent_stream_timeout
+            async with self._send(exchange, read_timeout=seconds) as response:
                 lines = LineSplitter(whole=_content_type(response) == "application/json")
                 updates = UpdateReader(exchange.id)
-                async for chunk in self._read(response):
+                async for chunk in self._read(response, seconds):
                     for line in lines.feed(chunk):
                         for update in updates.read(line):
                             yield update
@@ -164,8 +163,8 @@ class AgentClient:
         seconds = self._settings.forward_timeout
         with typed_errors(exchange):
             async with asyncio.timeout(seconds), self._open(exchange, read_timeout=seconds) as response:
-                content = b"".join([chunk async for chunk in self._read(response)])
-                types = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-type"]
+                content = b"".join([chunk async for chunk in self._read(response, seconds)])
+                types = [value.decode("latin-1") for name, value in response.headers if name == b"content-type"]
                 return Forwarded(response.status, types[0] if types else None, content)
 
     def _dial(self, url: str, method: str, **known: str) -> str:
@@ -203,7 +202,7 @@ class AgentClient:
         )
 
     @asynccontextmanager
-    async def _send(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+    async def _send(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[AgentConnection]:
         """Sends the call; gives the response once its head is there and is a plain 2xx."""
         async with self._open(exchange, read_timeout=read_timeout) as response:
             if not 200 <= response.status < 300:
@@ -211,24 +210,16 @@ class AgentClient:
             yield response
 
     @asynccontextmanager
-    async def _open(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[httpcore.Response]:
+    async def _open(self, exchange: Exchange, *, read_timeout: float) -> AsyncIterator[AgentConnection]:
         """Sends what is to be sent; gives the response once its head is there, whatever its status but a redirect."""
         if self._calls[exchange.address] >= MAX_CALLS_PER_AGENT:
             raise AgentUnreachable("Too many calls to the agent are in progress. Try again when some have ended.")
-        connect = self._settings.agent_connect_timeout
-        timeouts = {"connect": connect, "pool": connect, "write": read_timeout, "read": read_timeout}
         self._calls[exchange.address] += 1
         try:
-            async with self._pool.stream(
-                exchange.verb,
-                exchange.address + exchange.target,
-                headers=exchange.headers,
-                content=exchange.body,
-                extensions={"timeout": timeouts},
-            ) as response:
+            async with self._connection(exchange, read_timeout) as response:
                 if 300 <= response.status < 400:
                     raise AgentRubbish("The agent answered with a redirect, which is not followed.")
-                if _header(response, b"content-encoding") not in ("", "identity"):
+                if header_of(response.headers, b"content-encoding") not in ("", "identity"):
                     raise AgentRubbish("The agent answered in an encoding that was not asked for.")
                 yield response
         finally:
@@ -236,19 +227,38 @@ class AgentClient:
             if not self._calls[exchange.address]:
                 del self._calls[exchange.address]
 
-    async def _read(self, response: httpcore.Response) -> AsyncIterator[bytes]:
+    @asynccontextmanager
+    async def _connection(self, exchange: Exchange, read_timeout: float) -> AsyncIterator[AgentConnection]:
+        seconds = self._settings.agent_connect_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise AgentUnreachable("Too many calls to agents are in progress. Try again shortly.") from error
+        try:
+            url = exchange.address + exchange.target
+            request = write_request(exchange.verb, url, exchange.headers, exchange.body)
+            response = await AgentConnection.open(
+                self._dialer, url, request, tls=self._tls, seconds=seconds, read_seconds=read_timeout
+            )
+            self._open_now.add(response)
+            try:
+                yield response
+            finally:
+                self._open_now.discard(response)
+                response.close()
+        finally:
+            self._free.release()
+
+    async def _read(self, response: AgentConnection, seconds: float) -> AsyncIterator[bytes]:
         limit = self._settings.agent_max_answer_bytes
         size = 0
-        async for chunk in response.aiter_stream():
+        async for chunk in response.chunks(seconds):
             size += len(chunk)
             if size > limit:
                 raise AgentRubbish(f"The agent's answer is larger than {limit} bytes.")
             yield chunk
 
 
-def _header(response: httpcore.Response, name: bytes) -> str:
-    return next((value.decode("latin-1").lower() for key, value in response.headers if key.lower() == name), "")
-
-
-def _content_type(response: httpcore.Response) -> str:
-    return _header(response, b"content-type").partition(";")[0].strip()
+def _content_type(response: AgentConnection) -> str:
+    return header_of(response.headers, b"content-type").partition(";")[0].strip()

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import httpcore
 import structlog
 from opentelemetry.trace import Span, StatusCode
 
-from remit.agents.addresses import AddressRefused
+from remit.agents.addresses import AddressRefused, DialFailed
 from remit.rpc.answers import AgentError, AgentFailed
+from remit.rpc.connection import BrokenAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -81,13 +81,11 @@ def typed_errors(exchange: Exchange) -> Iterator[None]:
             yield
         except AddressRefused as error:
             raise AgentUnreachable("The agent's address is not one that the server calls.") from error
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+        except DialFailed as error:
             raise AgentUnreachable("The agent cannot be reached. Check that it runs, then try again.") from error
-        except httpcore.PoolTimeout as error:
-            raise AgentUnreachable("Too many calls to agents are in progress. Try again shortly.") from error
-        except (TimeoutError, httpcore.TimeoutException) as error:
+        except TimeoutError as error:
             raise AgentTimeout("The agent did not answer in time.") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        except BrokenAnswer as error:
             raise AgentDisconnected("The agent's answer broke off or was not HTTP.") from error
         except AgentFailed as error:
             raise AgentFailed(error.code, exchange.hide_address(error.message)) from error

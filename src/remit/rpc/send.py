@@ -12,7 +12,7 @@ from remit.content import TaskMessageUpdate
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, BadRequest, RemitError, TaskBusy, Unavailable
 from remit.ids import new_id
-from remit.messages.service import TaskMessage, insert_message, publish_message
+from remit.messages.service import TaskMessage, insert_message, insert_message_in_turn, publish_message
 from remit.rpc.answers import AgentError
 from remit.rpc.call import (
     CallContext,
@@ -42,18 +42,24 @@ async def begin_turn(context: CallContext, params: SendMessageParams) -> "SendTu
     task, agent = await _find_or_create(context, params)
     require_type(agent, "message/send", "sync")
     _require_open(task)
-    turn = Turn(context.caller.database, task.id, context.settings.turn_lease)
+    database, author = context.caller.database, context.caller.principal
+    turn = Turn(database, task.id, context.settings.turn_lease)
+    resumed, message = None, None
     try:
-        if await turn.take(context.settings.turn_wait):
-            task = read_task(await find_task(context, TaskRef(task_id=task.id), "update"))
-            _require_open(task)
-        async with context.caller.database.transaction() as connection:
-            message = await insert_message(connection, task.id, params.content, author=context.caller.principal)
-            resumed = (
-                await change_status(connection, task.id, "RUNNING", "Task resumed", only_from=("INTERRUPTED", "FAILED"))
-                if task.status != "RUNNING"
-                else None
-            )
+        if runs := task.status == "RUNNING":
+            async with database.connection() as connection:
+                message = await insert_message_in_turn(connection, turn, params.content, author)
+        if message is None:
+            # Whoever had the turn a moment ago may have changed the task as well.
+            if await turn.take(context.settings.turn_wait) or runs:
+                task = read_task(await find_task(context, TaskRef(task_id=task.id), "update"))
+                _require_open(task)
+            async with database.transaction() as connection:
+                message = await insert_message(connection, task.id, params.content, author=author)
+                if task.status != "RUNNING":
+                    resumed = await change_status(
+                        connection, task.id, "RUNNING", "Task resumed", only_from=("INTERRUPTED", "FAILED")
+                    )
     except TaskBusy:
         raise
     except BaseException:
@@ -95,6 +101,7 @@ class SendTurn:
         self._params = params
         self._fold = Fold()
         self._stored: dict[int | None, TaskMessage] = {}
+        self._shown: dict[int | None, dict[str, Any]] = {}
         self._ids: dict[int | None, str] = {}
         self._begun = False
 
@@ -195,9 +202,8 @@ class SendTurn:
 
     async def _take(self, step: Step) -> dict[str, Any] | None:
         if isinstance(step, ForwardUpdate):
-            message = self._stored[step.update.index]
-            update = step.update.model_copy(update={"parent_task_message": None}).model_dump(mode="json")
-            shown = {**update, "parent_task_message": message.model_dump(mode="json")}
+            update = step.update.model_dump(mode="json", exclude={"parent_task_message"})
+            shown = {**update, "parent_task_message": self._shown[step.update.index]}
             self._context.hub.publish(self._task.id, shown)
             return shown
         await self._store(step)
@@ -206,7 +212,7 @@ class SendTurn:
     async def _store(self, step: CreateMessage | StoreMessage) -> None:
         done = isinstance(step, StoreMessage) or step.done
         async with self._context.caller.database.connection() as connection:
-            self._stored[step.index] = await insert_message(
+            stored = await insert_message(
                 connection,
                 self._task.id,
                 step.content,
@@ -215,6 +221,7 @@ class SendTurn:
                 agent_id=self._agent["id"],
                 streaming_status="DONE" if done else "IN_PROGRESS",
             )
+        self._stored[step.index], self._shown[step.index] = stored, stored.model_dump(mode="json")
 
     def _id_of(self, index: int | None) -> str:
         # Known before the row is written: a store that was cut off is repeated under the same id, not doubled.

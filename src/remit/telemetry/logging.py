@@ -3,7 +3,8 @@
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Literal
+from functools import lru_cache, partial
+from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
@@ -12,11 +13,42 @@ import structlog
 _SECRET_NAMES = ("secret", "password", "authorization", "api_key", "token", "cookie", "dsn", "database_url")
 
 
+@lru_cache(1000)
+def _is_secret(name: str) -> bool:
+    return any(part in name.lower() for part in _SECRET_NAMES)
+
+
 def _hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name in event:
-        if any(part in name.lower() for part in _SECRET_NAMES):
+        if _is_secret(name):
             event[name] = "(hidden)"
     return event
+
+
+class _LineLogger:
+    """Writes finished lines to where a handler writes, without making a record of the standard library of each.
+
+    Args:
+        handler: whose stream and lock are used.
+        name: the logger's name.
+    """
+
+    def __init__(self, handler: "logging.StreamHandler[TextIO]", name: str = "remit") -> None:
+        self._handler = handler
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        """Write a line; like the standard library's, a log that cannot be written fails nobody's request."""
+        self._handler.acquire()
+        try:
+            self._handler.stream.write(line + "\n")
+            self._handler.flush()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._handler.release()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _dump(event: Any, default: Callable[[Any], Any]) -> str:
@@ -43,13 +75,13 @@ def configure_logging(style: Literal["console", "json"], level: str) -> None:
         if style == "console"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dump)]
     )
+    handler = logging.StreamHandler()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, *renderer],
+        logger_factory=partial(_LineLogger, handler),
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
