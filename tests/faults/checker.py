@@ -16,6 +16,8 @@ Kind = Literal["after-revocation", "creator-refused", "grantee-refused", "unauth
 _GRANTS = frozenset({"create", "share", "join", "key_create"})
 _REVOKES = frozenset({"revoke", "leave", "delete", "key_delete"})
 _REFUSALS = (401, 403, 404)
+# 409: the contract has no words for the role, and nothing was given.
+_NOT_GIVEN = (*_REFUSALS, 409)
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,21 @@ class Violation:
         return f"{self.kind}: {one.who} {one.action} {one.resource} at {one.start:.3f} got {one.status}: {self.why}"
 
 
+READABLE = 403
+
+
 def check_history(history: History) -> list[Violation]:
     """Every violation, in the order of the requests."""
     found: list[Violation] = []
     entries = history.entries
     outages = _outages(entries)
     for entry in entries:
-        if entry.action in ("read", "key_use"):
+        # A write that is refused to a reader says that there is something to read.
+        readable = entry.action == "update" and entry.status == READABLE
+        if entry.action in ("read", "key_use") or readable:
             grants = list(_grants(entries, history.terms, entry))
             revokes = [one for one in entries if _revokes(one, entry, history.terms)]
-            if entry.done:
+            if entry.done or readable:
                 found += _judge_allow(entry, grants, revokes)
             elif entry.status in _REFUSALS and not any(a <= entry.end and entry.start <= b for a, b in outages):
                 found += _judge_refusal(entry, grants, revokes)
@@ -56,7 +63,7 @@ def check_history(history: History) -> list[Violation]:
 
 
 def _judge_allow(entry: Entry, grants: Sequence[Entry], revokes: Sequence[Entry]) -> list[Violation]:
-    possible = [grant for grant in grants if grant.start < entry.end and grant.status not in _REFUSALS]
+    possible = [grant for grant in grants if grant.start < entry.end and grant.status not in _NOT_GIVEN]
     if not possible:
         return [Violation("unauthorized-read", entry, "nobody had given it to him")]
     for grant in possible:

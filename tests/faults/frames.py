@@ -1,7 +1,7 @@
-"""Where messages end in the byte streams of PostgreSQL, HTTP/2 and HTTP/1.1.
+"""Where messages end in the byte streams of PostgreSQL and HTTP/1.1 (of HTTP/2: `http2`).
 
 A framer is fed what arrives and gives it back in pieces, nothing added and nothing left out. A piece that completes a
-message carries a label: of PostgreSQL the statement, of HTTP/1.1 the request line or status, of HTTP/2 the stream.
+message carries a label: of PostgreSQL the statement, of HTTP/2 the method, of HTTP/1.1 the path.
 """
 
 import re
@@ -10,13 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_DATA, _HEADERS, _RESET = 0, 1, 3
-_END_STREAM = 1
-_PREFACE = 24
 _NO_ENCRYPTION = frozenset({80877103, 80877104})
 _CANCEL = 80877102
 LABEL_LENGTH = 64
 _SAVEPOINT = re.compile(r"__asyncpg_savepoint_\w+")
+_PARTS = frozenset({b"P", b"B", b"D", b"E", b"C"})
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,12 @@ class Piece:
         data: the bytes.
         label: of the message that they complete, None where they complete none.
         stream: of HTTP/2, whose frame it is.
-        reset: of HTTP/2, the stream is given up by it.
         answer: what the proxy itself answers instead of passing the piece on.
     """
 
     data: bytes
     label: str | None = None
     stream: int = 0
-    reset: bool = False
     answer: bytes = b""
 
 
@@ -56,9 +52,13 @@ class PostgresRequests:
         self._bound: str | None = None
         self._executed: str | None = None
         self._first: str | None = None
+        self._parts = b""
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """The complete frames of what has arrived."""
+        """The complete messages of what has arrived: nothing of one goes on before its end is there.
+
+        A statement of which the end alone is missing would hold its locks, and no time limit of the server counts.
+        """
         self._buffer += data
         while True:
             head = 0 if not self._started else 1
@@ -68,7 +68,14 @@ class PostgresRequests:
             if len(self._buffer) < head + length:
                 return
             frame, self._buffer = self._buffer[: head + length], self._buffer[head + length :]
-            yield self._startup(frame) if not self._started else self._frame(frame)
+            if not self._started:
+                yield self._startup(frame)
+                continue
+            label = self._frame(frame)
+            self._parts += frame
+            if frame[:1] not in _PARTS:
+                whole, self._parts = self._parts, b""
+                yield Piece(whole, label)
 
     def _startup(self, frame: bytes) -> Piece:
         (code,) = struct.unpack_from("!I", frame, 4)
@@ -77,7 +84,7 @@ class PostgresRequests:
         self._started = code != _CANCEL
         return Piece(frame)
 
-    def _frame(self, frame: bytes) -> Piece:
+    def _frame(self, frame: bytes) -> str | None:
         kind, body = frame[:1], frame[5:]
         if kind == b"P":
             name, _, rest = body.partition(b"\0")
@@ -87,14 +94,14 @@ class PostgresRequests:
         elif kind == b"E":
             self._executed = self._bound
         elif kind == b"Q":
-            return Piece(frame, self._request(_label(body.rstrip(b"\0"))))
+            return self._request(_label(body.rstrip(b"\0")))
         elif kind == b"S":
             executed, self._executed = self._executed, None
             if executed is None:
                 self._session.waiting.append(None)
-                return Piece(frame)
-            return Piece(frame, self._request(executed))
-        return Piece(frame)
+                return None
+            return self._request(executed)
+        return None
 
     def _request(self, label: str) -> str:
         # What a transaction does tells its beginning and its end from those of others.
@@ -133,37 +140,16 @@ class PostgresAnswers:
                 yield Piece(frame, self._session.waiting.popleft() if self._session.waiting else None)
 
 
-class Http2:
-    """One direction of an HTTP/2 connection; a message ends with the frame that ends its stream's direction."""
-
-    def __init__(self, *, client: bool) -> None:
-        self._buffer = b""
-        self._preface = _PREFACE if client else 0
-
-    def feed(self, data: bytes) -> Iterator[Piece]:
-        """The complete frames of what has arrived."""
-        self._buffer += data
-        if self._preface:
-            if len(self._buffer) < self._preface:
-                return
-            start, self._buffer = self._buffer[: self._preface], self._buffer[self._preface :]
-            self._preface = 0
-            yield Piece(start)
-        while len(self._buffer) >= 9:
-            length = int.from_bytes(self._buffer[:3], "big")
-            if len(self._buffer) < 9 + length:
-                return
-            frame, self._buffer = self._buffer[: 9 + length], self._buffer[9 + length :]
-            kind, flags, stream = frame[3], frame[4], int.from_bytes(frame[5:9], "big")
-            ends = kind in (_DATA, _HEADERS) and bool(flags & _END_STREAM)
-            yield Piece(frame, "call" if ends else None, stream, reset=kind == _RESET)
-
-
 class Http1:
-    """One direction of an HTTP/1.1 connection; a message is a request or a response with its body."""
+    """One direction of an HTTP/1.1 connection; a message is a request or a response with its body.
 
-    def __init__(self) -> None:
+    Args:
+        asked: the paths of requests that have no answer yet; shared by both directions.
+    """
+
+    def __init__(self, asked: deque[str]) -> None:
         self._buffer = b""
+        self._asked = asked
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """The complete messages of what has arrived."""
@@ -185,8 +171,12 @@ class Http1:
             if len(self._buffer) < whole:
                 return
             message, self._buffer = self._buffer[:whole], self._buffer[whole:]
-            words = lines[0].split(" ")
-            yield Piece(message, words[1] if words[0].startswith("HTTP/") is False else "answer")
+            if lines[0].startswith("HTTP/"):
+                yield Piece(message, self._asked.popleft() if self._asked else None)
+            else:
+                path = lines[0].split(" ")[1]
+                self._asked.append(path)
+                yield Piece(message, path)
 
 
 def _label(sql: bytes) -> str:

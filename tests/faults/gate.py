@@ -1,13 +1,12 @@
 """What decides about each message: it counts them, and breaks the one that is armed."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 Direction = Literal["request", "answer"]
-State = Literal["up", "down", "slow", "hangs"]
+State = Literal["up", "down", "slow", "refuses", "hangs"]
 
 
 @dataclass(frozen=True, order=True)
@@ -37,11 +36,13 @@ class Fault:
         action: `cut`, `delay`, `lose`, `duplicate`, `late`, `kill-server`, `kill-worker`, `pause-server`.
         after: once the message has been passed on, rather than before.
         seconds: how long a delay takes.
+        operations: how many more operations end before what is late arrives.
     """
 
     action: str
     after: bool = False
     seconds: float = 0.0
+    operations: int = 1
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Gate:
         armed: what is broken, and how.
         hit: it has been.
         slow_seconds: how much each message takes longer while its kind is `slow`.
-        held: lets messages through that were held back.
+        held: lets a message through that is held back, with how many operations end before.
         on_hit: does to processes what a fault says.
     """
 
@@ -71,7 +72,7 @@ class Gate:
     armed: tuple[Point, Fault] | None = None
     hit: bool = False
     slow_seconds: float = 0.25
-    held: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    held: list[tuple[int, Callable[[], Awaitable[None]]]] = field(default_factory=list)
     on_hit: Callable[[Fault], Awaitable[None]] | None = None
 
     def begin(self, operation: str) -> None:
@@ -105,10 +106,20 @@ class Gate:
             return self.armed[1]
         return None
 
+    def hold(self, fault: Fault, let_go: Callable[[], Awaitable[None]]) -> None:
+        """Keep a message back until as many operations have ended as the fault says, besides the one that runs."""
+        self.held.append((fault.operations + 1, let_go))
+
     async def release(self) -> None:
-        """Let through what was held back; it arrives late."""
+        """Let through whatever is held back; it arrives late."""
         held, self.held = self.held, []
-        for let_go in held:
+        for _, let_go in held:
             await let_go()
-        if held:
-            await asyncio.sleep(0.1)
+
+    async def release_due(self) -> None:
+        """An operation has ended: let through what has waited for it."""
+        left = [(operations - 1, let_go) for operations, let_go in self.held]
+        self.held = [one for one in left if one[0] > 0]
+        for operations, let_go in left:
+            if operations <= 0:
+                await let_go()

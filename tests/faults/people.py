@@ -1,20 +1,45 @@
 """The tenants of runs: made some at a time, and everybody's relationships delivered before anything happens to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from support.graph import AgentParty, Group, Party
+from support.graph import AgentParty, Group, Party, Seeder
 from support.modes import move
 
 from faults.site import Site, settings_of
 from remit.authz.delivery import Deliverer
+from remit.authz.http_contract import plain_principal
 from remit.authz.load import make_deliverer, open_remote
-from remit.authz.model import Resource
+from remit.authz.model import Resource, Subject
 from remit.authz.modes import Mode
 from remit.authz.postgres import PostgresEngine
+from remit.identity.encryption import SecretBox
+from remit.identity.provider_principals import ProviderPrincipals
+from remit.ids import new_id
 
 NOWHERE: Final = "http://127.0.0.1:9"
 """The address of an agent that is never called: tasks of sync agents are only registered."""
+
+_ROLES: Final = {"alice": "member", "bob": "member", "carol": "member", "root": "admin"}
+
+
+@dataclass(frozen=True)
+class AtProvider:
+    """Who the people are at an auth provider, where they have the names and keys that servers know.
+
+    Attributes:
+        tenant_id: their account there.
+        owner: alice.
+        bob: with whom tasks are shared.
+        carol: who joins the team.
+        team: a group there.
+    """
+
+    tenant_id: str
+    owner: Party
+    bob: Party
+    carol: Party
+    team: Group
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,7 @@ class People:
         mallory: the admin of another tenant.
         team: a group, empty at first.
         agent: works on the tasks.
+        there: who they are at a provider, None where none decides.
     """
 
     mode: Mode
@@ -42,39 +68,73 @@ class People:
     mallory: Party
     team: Group
     agent: AgentParty
+    there: AtProvider | None = None
 
     @property
     def roles(self) -> dict[str, str]:
         """The role of each in the tenant, by the name that histories use."""
-        return {"alice": "member", "bob": "member", "carol": "member", "root": "admin"}
+        return dict(_ROLES)
 
 
 async def make_people(site: Site, mode: Mode, number: int, mallory: Party) -> People:
     """A tenant of its own. Names differ from run to run: an engine elsewhere knows people by them alone."""
     seed = site.seed
-    tenant_id = await seed.make_tenant()
+    name = f"account-{number}-{new_id()}"
+    tenant_id = await seed.make_tenant(name)
     if mode != "enforce":  # where a new tenant begins
         await move(seed, tenant_id, mode)
-
-    async def person(name: str, role: str = "member") -> Party:
-        return await seed.make_subject(tenant_id, f"{name}-{number}", role)
-
-    alice, bob, carol, root = (
-        await person("alice"),
-        await person("bob"),
-        await person("carol"),
-        await person("root", "admin"),
-    )
+    there = None
+    if site.beside.provider is not None:
+        there, people = await _meet_people(site, site.beside.provider, tenant_id, name)
+    else:
+        people = {who: await seed.make_subject(tenant_id, f"{who}-{number}", role) for who, role in _ROLES.items()}
     team = await seed.make_group(tenant_id, f"team-{number}", [])
-    agent = await seed.make_agent(tenant_id, NOWHERE, owner=alice)
-    return People(mode, tenant_id, alice, bob, carol, root, mallory, team, agent)
+    agent = await seed.make_agent(tenant_id, NOWHERE, owner=people["alice"])
+    return People(mode, tenant_id, **people, mallory=mallory, team=team, agent=agent, there=there)
+
+
+async def make_stranger(site: Site) -> Party:
+    """The admin of another tenant."""
+    name = f"others-{new_id()}"
+    tenant_id = await site.seed.make_tenant(name)
+    if site.beside.provider is None:
+        return await site.seed.make_subject(tenant_id, f"mallory-{new_id()}", "admin")
+    account = await site.beside.provider.make_tenant(name)
+    party = await site.beside.provider.make_subject(account, "mallory", "admin")
+    return await _meet(site, party, tenant_id, "admin")
+
+
+async def _meet_people(site: Site, provider: Seeder, tenant_id: str, name: str) -> tuple[AtProvider, dict[str, Party]]:
+    """People of an account at the provider, as the servers see them first."""
+    account = await provider.make_tenant(name)
+    theirs = {who: await provider.make_subject(account, who, role) for who, role in _ROLES.items()}
+    team = await provider.make_group(account, "team", [])
+    there = AtProvider(account, theirs["alice"], theirs["bob"], theirs["carol"], team)
+    return there, {who: await _meet(site, party, tenant_id, _ROLES[who]) for who, party in theirs.items()}
+
+
+async def _meet(site: Site, party: Party, tenant_id: str, role: str) -> Party:
+    """Have both servers see somebody for the first time, and give the role that roles decide by."""
+    seed = site.seed
+    for url in (site.reader.url, site.server.url):
+        response = await seed.http.get(f"{url}/me", headers=party.headers)
+        assert response.status_code == 200, response.text
+    (row,) = await seed.fetch(
+        "SELECT id, external_id FROM subjects WHERE tenant_id = $1 AND external_id = $2", tenant_id, party.id
+    )
+    if role != "member":  # which everybody is who comes from the provider
+        async with seed.database.transaction() as connection:
+            await seed.grant(connection, Resource("tenant", tenant_id), role, Subject("user", row["id"]))
+    return replace(party, http=seed.http, id=row["id"], name=row["external_id"], tenant_id=tenant_id)
 
 
 async def open_deliverer(site: Site) -> Deliverer:
     """Delivers for the harness itself, without proxies."""
     settings, engine = settings_of(site.environment), site.seed.engine
     assert isinstance(engine, PostgresEngine), "there is no other"
-    deliverer = make_deliverer(settings, site.seed.database, engine, await open_remote(settings, engine))
+    kept = ProviderPrincipals(site.seed.database, SecretBox(settings)) if site.engine == "http" else None
+    remote = await open_remote(settings, engine, kept.find if kept else plain_principal)
+    deliverer = make_deliverer(settings, site.seed.database, engine, remote)
     assert deliverer is not None, "there is an engine elsewhere"
     return deliverer
 

@@ -2,25 +2,38 @@
 
 import asyncio
 import contextlib
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from support.processes import free_port
 
-from faults.frames import Http1, Http2, Piece, PostgresAnswers, PostgresRequests, Session
+from faults.frames import Http1, Piece, PostgresAnswers, PostgresRequests, Session
 from faults.gate import Direction, Fault, Gate
+from faults.http2 import Call, Http2Answers, Http2Requests, refuse
 
 LOST_SECONDS = 0.6
-REPLAY_SECONDS = 0.15
+REPLAY_SECONDS = 3
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 _CHUNK = 65536
 
 
-def _framers(protocol: str) -> tuple[PostgresRequests | Http2 | Http1, PostgresAnswers | Http2 | Http1]:
+class Framer(Protocol):
+    """One direction of a connection in pieces."""
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """The pieces that are complete."""
+
+
+def _framers(protocol: str, calls: dict[int, Call]) -> tuple[Framer, Framer]:
     if protocol == "postgres":
         session = Session()
         return PostgresRequests(session), PostgresAnswers(session)
     if protocol == "http2":
-        return Http2(client=True), Http2(client=False)
-    return Http1(), Http1()
+        return Http2Requests(calls), Http2Answers(calls)
+    asked: deque[str] = deque()
+    return Http1(asked), Http1(asked)
 
 
 @dataclass(eq=False)
@@ -29,7 +42,7 @@ class _Link:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    sent: bytearray = field(default_factory=bytearray)
+    calls: dict[int, Call] = field(default_factory=dict)
     late_streams: set[int] = field(default_factory=set)
     swallowing: set[Direction] = field(default_factory=set)
 
@@ -100,7 +113,7 @@ class Proxy:
             return
         link = _Link(writer, to_server)
         self._links.add(link)
-        requests, answers = _framers(self._protocol)
+        requests, answers = _framers(self._protocol, link.calls)
         pumps = [
             asyncio.create_task(self._pump(link, "request", reader, to_server, requests)),
             asyncio.create_task(self._pump(link, "answer", from_server, writer, answers)),
@@ -122,7 +135,7 @@ class Proxy:
         direction: Direction,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        framer: PostgresRequests | PostgresAnswers | Http2 | Http1,
+        framer: Framer,
     ) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while data := await reader.read(_CHUNK):
@@ -140,33 +153,29 @@ class Proxy:
             raise ConnectionResetError
         if state == "hangs":
             return
+        if state == "refuses" and direction == "request" and piece.label is not None:
+            link.client.write(refuse(piece.stream) if self._protocol == "http2" else UNAVAILABLE)
+            return
         fault = self._gate.see(self.kind, direction, piece.label) if piece.label is not None else None
         if state == "slow" and piece.label is not None and self._gate.operation is not None:
             await asyncio.sleep(self._gate.slow_seconds)
         if fault is None:
-            await self._write(link, direction, writer, piece)
+            await self._write(writer, piece)
         else:
             await self._break(fault, link, direction, writer, piece)
 
-    async def _write(self, link: _Link, direction: Direction, writer: asyncio.StreamWriter, piece: Piece) -> None:
-        if direction == "request" and self._protocol == "http2":
-            link.sent += piece.data
+    async def _write(self, writer: asyncio.StreamWriter, piece: Piece) -> None:
         writer.write(piece.data)
         await writer.drain()
 
-    async def _break(  # noqa: C901 - one branch for each fault
+    async def _break(
         self, fault: Fault, link: _Link, direction: Direction, writer: asyncio.StreamWriter, piece: Piece
     ) -> None:
         gate = self._gate
+        call = link.calls[piece.stream].say_again() if piece.stream in link.calls else piece.data
         if fault.action == "late":
             link.late_streams.add(piece.stream)
-
-            async def let_go() -> None:
-                with contextlib.suppress(ConnectionError):
-                    writer.write(piece.data)
-                    await writer.drain()
-
-            gate.held.append(let_go)
+            gate.hold(fault, lambda: self._replay(call))
             return
         if fault.action == "lose":
             link.swallowing.add(direction)
@@ -175,33 +184,37 @@ class Proxy:
             return
         if fault.action == "delay":
             await asyncio.sleep(fault.seconds)
-            await self._write(link, direction, writer, piece)
+            await self._write(writer, piece)
             return
         if fault.action == "duplicate":
-            await self._write(link, direction, writer, piece)
-            await self._replay(bytes(link.sent) if self._protocol == "http2" else piece.data)
+            await self._write(writer, piece)
+            await self._replay(call)
             return
         if fault.after:
-            await self._write(link, direction, writer, piece)
+            await self._write(writer, piece)
             if direction == "request":
                 await asyncio.sleep(0.02)  # so that it has arrived and is at work
         if fault.action != "cut":
             assert gate.on_hit is not None, "a site says what happens to processes"
             await gate.on_hit(fault)
             if fault.action == "pause-server" and not fault.after:
-                await self._write(link, direction, writer, piece)
+                await self._write(writer, piece)
                 return
         if fault.action == "cut" or (not fault.after and fault.action.startswith("kill")):
             link.cut()
 
     async def _replay(self, data: bytes) -> None:
-        """Say again, on a connection of its own, what this one has said: a line that was thought to be dead."""
-        with contextlib.suppress(OSError):
+        """Say something on a connection of its own, and wait for the answer: a line that was thought to be dead."""
+        with contextlib.suppress(OSError, TimeoutError):
             reader, writer = await self._dial()
-            writer.write(data)
-            await writer.drain()
-            with contextlib.suppress(TimeoutError):
+            calls = {1: Call()}
+            _, answers = _framers(self._protocol, calls)
+            try:
+                writer.write(data)
+                await writer.drain()
                 async with asyncio.timeout(REPLAY_SECONDS):
-                    while await reader.read(_CHUNK):
-                        pass
-            writer.transport.abort()
+                    while said := await reader.read(_CHUNK):
+                        if any(piece.label is not None for piece in answers.feed(said)) or not calls:
+                            return
+            finally:
+                writer.transport.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Self
 
 import httpx
 from support.graph import Party
+from support.processes import clean_environment
 
 from faults.checker import check_history
 from faults.choose import Plan
-from faults.gate import Point, State
+from faults.conditions import Conditions
+from faults.gate import Point
 from faults.history import History, Terms
-from faults.people import People, deliver_all, make_people, open_deliverer
+from faults.leftovers import find_leftovers
+from faults.people import People, deliver_all, make_people, make_stranger, open_deliverer
+from faults.provider_script import ProviderScript
 from faults.script import ANSWER_SECONDS, Script
-from faults.site import PLANTED, RemitProcess, Site
+from faults.site import Site
 from remit.agent_api_keys.service import remove_pending_keys
 from remit.authz.delivery import Deliverer
 from remit.authz.modes import TYPES, Mode
@@ -26,10 +31,14 @@ from remit.authz.reconcile.reports import Plan as ReconcilePlan
 from remit.authz.reconcile.run import Run as Reconciliation
 
 SETTLE_SECONDS = 60
-HOUR = 3600.0
-CONDITION_SECONDS = 1.5
-_ENGINES = ("server-engine", "worker-engine")
+RUN_SECONDS = 240
 BATCH = 8
+# The command's own functions compare after each run; its process, which takes a second to start, after some.
+COMMAND_EVERY = 20
+
+
+class CleanRunFails(Exception):
+    """A run in which nothing was broken has problems."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +67,19 @@ class Runner:
     Args:
         site: where.
         folder: for histories of runs that fail.
+        left: how many resources that are gone a provider still holds, since old calls reached it last.
     """
 
     site: Site
     folder: Path
+    left: int = 0
     _people: dict[Mode, list[People]] = field(default_factory=dict)
     _made: int = 0
 
     async def __aenter__(self) -> Self:
         self._deliverer: Deliverer = await open_deliverer(self.site)
         self._http = httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS)
-        other = await self.site.seed.make_tenant()
-        self._mallory: Party = await self.site.seed.make_subject(other, f"mallory-{os.getpid()}", "admin")
+        self._mallory: Party = await make_stranger(self.site)
         return self
 
     async def __aexit__(
@@ -82,13 +92,13 @@ class Runner:
         """The points of a clean run in a mode: those of a second one, when everything has been prepared.
 
         Raises:
-            RuntimeError: a run without a fault fails.
+            CleanRunFails: a run without a fault fails.
         """
         for _ in range(2):
             plan = Plan(0, mode, "create", condition="nothing")
             outcome = await self.run(plan)
             if outcome.problems:
-                raise RuntimeError(f"a clean run in {mode} fails: {'; '.join(outcome.problems)}")
+                raise CleanRunFails(f"a clean run in {mode} fails: {'; '.join(outcome.problems)}")
         return sorted(set(self.site.gate.points))
 
     async def run(self, plan: Plan) -> Outcome:
@@ -106,20 +116,27 @@ class Runner:
         if plan.point is not None and plan.fault is not None:
             gate.arm(plan.point, plan.fault)
         conditions = Conditions(self.site, plan, history)
-        script = Script(self.site, people, history, conditions.before, conditions.after, self._http)
+        make_script = Script if self.site.beside.provider is None else ProviderScript
+        script = make_script(self.site, people, history, conditions.before, conditions.after, self._http)
         if plan.number and plan.operation not in script.awaited:
             script.awaited = ()
         problems: list[str] = []
         try:
-            await script.walk()
-            await conditions.end()
-            problems += await self._settle(people)
-            history.mark("settled")
-            await script.read_all(self.site.server.url)
-            await script.read_all(self.site.reader.url)
+            async with asyncio.timeout(RUN_SECONDS):
+                await script.walk()
+                await conditions.end()
+                problems += await self._settle(people)
+                history.mark("settled")
+                await script.read_all(self.site.server.url)
+                await script.read_all(self.site.reader.url)
             problems += script.problems
             problems += await self._reconcile(people)
+            problems += await self._look_at_provider(people, plan)
+            if plan.number and plan.number % COMMAND_EVERY == 0:
+                problems += await self.run_command(people.tenant_id)
             problems += [str(one) for one in check_history(history)]
+        except TimeoutError:
+            problems.append(f"the run did not end in {RUN_SECONDS} seconds")
         finally:
             history.close()
             await conditions.end()
@@ -178,85 +195,24 @@ class Runner:
             if one.is_drift or one.kind in ("pending", "foreign")
         ]
 
+    async def _look_at_provider(self, people: People, plan: Plan) -> list[str]:
+        wrong, gone = await find_leftovers(self.site, people)
+        if plan.reorders:
+            self.left += len(gone)
+            return wrong
+        return [*wrong, *(f"provider: {one} is gone and still there" for one in gone)]
 
-@dataclass
-class Conditions:
-    """What a plan has last for a while, from the beginning of an operation."""
-
-    site: Site
-    plan: Plan
-    history: History
-    _lasting: "asyncio.Task[None] | None" = None
-    _ended: bool = False
-
-    async def before(self, operation: str) -> None:
-        """Begin it, if it is this operation's."""
-        condition = self.plan.condition
-        if operation != self.plan.operation or condition is None:
-            return
-        if condition == "clock-skew":
-            await self._skew("3600" if self.plan.number % 2 else "-3600")
-        elif condition == "database-restarted" and self.site.postgres is not None:
-            self._lasting = asyncio.create_task(self.site.restart_database())
-        elif condition in ("engine-down", "engine-away-an-hour", "two-workers"):
-            self._set("down")
-            self._lasting = asyncio.create_task(self._come_back(condition))
-        elif condition in ("engine-slow", "engine-hangs"):
-            self._set("slow" if condition == "engine-slow" else "hangs")
-            self._lasting = asyncio.create_task(self._come_back(condition))
-
-    async def after(self, operation: str) -> None:  # noqa: ARG002 - as `before`
-        """Start again what has been killed."""
-        if not self.site.worker.alive or not self.site.server.alive:
-            await self.site.revive()
-
-    async def end(self) -> None:
-        """Leave the site as it was."""
-        if self._ended:
-            return
-        self._ended = True
-        if self._lasting is not None:
-            await self._lasting
-        if self.plan.condition == "clock-skew":
-            await self._skew(None)
-        for process in self.site.extra:
-            process.end()
-        self.site.extra.clear()
-
-    async def _come_back(self, condition: str) -> None:
-        await asyncio.sleep(CONDITION_SECONDS)
-        if condition == "engine-away-an-hour":
-            # What waits is an hour old; a revocation among it closes its resource until it is delivered.
-            self.history.mark("outage")
-            await self.site.advance(HOUR)
-            await asyncio.sleep(0.3)
-        if condition == "two-workers":
-            second = RemitProcess(["worker"], self.site.worker.environment, self.site.worker.log)
-            second.start()
-            self.site.extra.append(second)
-            await asyncio.sleep(CONDITION_SECONDS)
-        self.site.gate.states.clear()
-        if condition == "engine-hangs":
-            self._cut()
-        if condition == "two-workers":
-            await self.site.advance(30)
-
-    def _set(self, state: State) -> None:
-        for kind in _ENGINES:
-            self.site.gate.states[kind] = state
-        if state == "down":
-            self._cut()
-
-    def _cut(self) -> None:
-        for kind in _ENGINES:
-            self.site.proxies[kind].cut_all()
-
-    async def _skew(self, seconds: str | None) -> None:
-        """Start the server again with a clock that goes wrong, or with the right one."""
-        server = self.site.server
-        server.end()
-        if seconds is None:
-            server.environment.pop("REMIT_SKEWED_SECONDS", None)
-        else:
-            server.environment.update(REMIT_SKEWED_SECONDS=seconds, PYTHONPATH=str(PLANTED))
-        await self.site.revive()
+    async def run_command(self, tenant_id: str | None = None) -> list[str]:
+        """What the command itself says of one tenant or of all, as far as it is not clean."""
+        named = ("--tenant", tenant_id) if tenant_id else ()
+        command = (sys.executable, "-m", "remit", "authz", "reconcile", *named)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=clean_environment(**self.site.environment),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        if process.returncode == 0:
+            return []
+        return [f"remit authz reconcile ended with {process.returncode}: {said.decode()[-500:]}"]

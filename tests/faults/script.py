@@ -14,7 +14,7 @@ from support.graph import Party
 from faults.history import Action, Entry, History
 from faults.people import People
 from faults.site import Site
-from remit.authz.model import Subject
+from remit.authz.model import Resource, Subject
 from remit.db.pool import UNREACHABLE
 from remit.errors import NotFound, Unavailable
 from remit.identity.groups import add_member, remove_member
@@ -29,8 +29,11 @@ OPERATIONS: Final = (
     "key-create",
     "key-use",
     "key-delete",
+    "key-tell",
     "delete",
 )
+WORKERS: Final = ("join", "leave", "key-tell")
+"""What the worker tells the engine elsewhere of; nothing is counted before it does."""
 ANSWER_SECONDS: Final = 8.0
 GIVE_UP_SECONDS: Final = 40.0
 READ_PAUSE_SECONDS: Final = 0.1
@@ -61,7 +64,7 @@ class Script:
     before: Callable[[str], Awaitable[None]]
     after: Callable[[str], Awaitable[None]]
     http: httpx.AsyncClient
-    awaited: Sequence[str] = ("join", "leave")
+    awaited: Sequence[str] = WORKERS
     task_id: str | None = None
     key_id: str | None = None
     key_secret: str | None = None
@@ -76,10 +79,11 @@ class Script:
         try:
             for operation in operations:
                 await self.before(operation)
-                if operation not in ("join", "leave"):
+                if operation not in WORKERS:
                     self.site.gate.begin(operation)
                 await getattr(self, "_" + operation.replace("-", "_"))()
                 self.site.gate.end()
+                await self.site.gate.release_due()
                 await self.after(operation)
                 await self._read_after(operation)
         finally:
@@ -107,10 +111,10 @@ class Script:
             await self._use_key(url)
 
     async def _read_after(self, operation: str) -> None:
-        """Whom the operation concerned reads from the server that did it, and the creator."""
+        """The creator, whom the operation concerned, and who was revoked once read from the server that did it."""
         url = self.site.server.url
         concerned = {"share": "bob", "revoke": "bob", "join": "carol", "leave": "carol"}.get(operation, "root")
-        for name in ("alice", concerned):
+        for name in dict.fromkeys(("alice", concerned, "bob")):
             await self._ask("read", name, getattr(self.people, name).headers, "GET", url + self._path)
         if operation == "key-delete" and self.key_secret:
             await self._use_key(url)
@@ -214,25 +218,38 @@ class Script:
 
     async def _change_team(self, action: Action, change: Callable[..., Awaitable[Any]]) -> None:
         """As the operator's commands do it: nobody but the worker delivers it."""
-        people, site = self.people, self.site
+        people, seed = self.people, self.site.seed
         start = time.monotonic()
         carol = Subject("user", people.carol.id)
+
+        async def once() -> None:
+            async with seed.database.transaction() as connection:
+                await change(connection, seed.engine, people.tenant_id, people.team.name, carol)
+
+        await self._until_done(once)
+        self.history.add(Entry(action, "operator", self.TASK, start, time.monotonic(), 200, "carol"))
+        await self._wait_for_worker(action, Resource("group", people.team.id))
+
+    async def _until_done(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Make the operator's change, whatever the database goes through at the moment."""
         while True:
             try:
-                async with site.seed.database.transaction() as connection:
-                    await change(connection, site.seed.engine, people.tenant_id, people.team.name, carol)
-                break
+                await change()
+                return
             except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
                 await asyncio.sleep(0.1)
             except NotFound:
-                break  # it was done before the database went away
-        self.history.add(Entry(action, "operator", self.TASK, start, time.monotonic(), 200, "carol"))
-        if action not in self.awaited:
+                return  # it was done before the database went away
+
+    async def _wait_for_worker(self, operation: str, resource: Resource) -> None:
+        """Let the worker tell of a change now, if this run is about that."""
+        if operation not in self.awaited:
             return
-        site.gate.begin(action)
+        site = self.site
+        site.gate.begin(operation)
         await site.advance(3)
         for _ in range(int(WORKER_SECONDS / 0.05)):
-            if not await site.fetch("SELECT 1 FROM outbox WHERE resource_id = $1::uuid", people.team.id):
+            if not await site.fetch("SELECT 1 FROM outbox WHERE resource_id = $1::uuid", resource.id):
                 return
             if not site.worker.alive:
                 return
@@ -280,6 +297,10 @@ class Script:
         if self.key_id:
             path = f"/agent_api_keys/{self.key_id}"
             await self._expect_done("key_delete", "alice", self.people.alice, "DELETE", path, resource=self.KEY)
+
+    async def _key_tell(self) -> None:
+        if self.key_id:
+            await self._wait_for_worker("key-tell", Resource("api_key", self.key_id))
 
     async def _delete(self) -> None:
         await self._expect_done("delete", "alice", self.people.alice, "DELETE", f"/tasks/{self.task_id}")

@@ -3,92 +3,30 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 from support.databases import make_data_dir
 from support.graph import Seeder, open_seeder
 from support.processes import clean_environment, free_port
-from support.spicedb_host import run_spicedb
 
+from faults.beside import Beside, EngineName, open_beside
 from faults.gate import Fault, Gate
 from faults.proxy import Proxy
+from faults.remit_process import RemitProcess
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.pool import UNREACHABLE
 from remit.migrations.run import upgrade
 from remit.settings import Settings
 
-EngineName = Literal["spicedb"]
-
-START_SECONDS = 60
 PLANTED = Path(__file__).parent / "planted"
 SECRET_KEY = "a secret key that only fault runs know, 1234567890"
 _FAST = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}
-
-
-@dataclass
-class RemitProcess:
-    """`remit serve` or `remit worker`, which can be killed and started again."""
-
-    arguments: list[str]
-    environment: dict[str, str]
-    log: IO[bytes]
-    url: str = ""
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it; it may be dead."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "remit", *self.arguments], env=self.environment, stdout=self.log, stderr=self.log
-        )
-
-    async def ready(self) -> None:
-        """Return once it answers.
-
-        Raises:
-            RuntimeError: it ended, or does not answer in time.
-        """
-        if not self.url:
-            return
-        async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-            for _ in range(START_SECONDS * 20):
-                if self.process is None or self.process.poll() is not None:
-                    raise RuntimeError(f"{self.arguments[0]} ended; its log says why: {self.log.name}")
-                try:
-                    if (await client.get(f"{self.url}/healthz")).status_code == 200:
-                        return
-                except httpx.HTTPError:
-                    pass
-                await asyncio.sleep(0.05)
-        raise RuntimeError(f"{self.arguments[0]} did not answer in time; log: {self.log.name}")
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self.process is not None and self.process.poll() is None
-
-    def signal(self, number: int) -> None:
-        """Send it a signal, if it runs."""
-        if self.process is not None and self.alive:
-            self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self.signal(signal.SIGKILL)
-
-    def end(self) -> None:
-        """Kill it and take its remains away."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass
@@ -96,7 +34,7 @@ class Site:
     """What a run works on.
 
     Attributes:
-        engine: the kind of engine elsewhere.
+        beside: the engine elsewhere.
         gate: decides about messages.
         server: whose connections pass through proxies.
         reader: a second server, which has no proxies.
@@ -107,7 +45,7 @@ class Site:
         proxies: by kind.
     """
 
-    engine: EngineName
+    beside: Beside
     gate: Gate
     server: RemitProcess
     reader: RemitProcess
@@ -120,12 +58,25 @@ class Site:
     extra: list[RemitProcess] = field(default_factory=list)
     _connection: "asyncpg.Connection[asyncpg.Record] | None" = None
 
+    @property
+    def engine(self) -> EngineName:
+        """The kind of engine elsewhere."""
+        return self.beside.engine
+
     async def advance(self, seconds: float) -> None:
-        """Move the clock by which deliveries are timed: everything recorded so far is older by so much."""
-        await self.execute("UPDATE outbox SET created_at = created_at - $1 * interval '1 second'", seconds)
+        """Move the clock by which deliveries are timed: everything recorded so far is older by so much.
+
+        What a transaction has in its hands is left alone: it may be that of a process that has been stopped.
+        """
+        await self.execute(
+            "UPDATE outbox SET created_at = created_at - $1 * interval '1 second'"
+            " WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox FOR UPDATE SKIP LOCKED))",
+            seconds,
+        )
         await self.execute(
             "UPDATE projections SET retry_at = retry_at - $1 * interval '1 second',"
-            " leased_until = leased_until - $1 * interval '1 second'",
+            " leased_until = leased_until - $1 * interval '1 second'"
+            " WHERE ctid = ANY (ARRAY(SELECT ctid FROM projections FOR UPDATE SKIP LOCKED))",
             seconds,
         )
 
@@ -230,11 +181,11 @@ async def open_site(
             dsn = postgres.dsn
             await asyncio.to_thread(upgrade, dsn)
         gate = Gate()
-        spice = stack.enter_context(run_spicedb())
+        beside = await stack.enter_async_context(open_beside(engine, postgres, dsn, logs))
         socket = f"{postgres._cluster.directory.socket_dir}/.s.PGSQL.5432"
         proxies = {}
         for owner in ("server", "worker"):
-            for kind, protocol, to in (("db", "postgres", socket), ("engine", "http2", spice.endpoint)):
+            for kind, protocol, to in (("db", "postgres", socket), ("engine", beside.protocol, beside.upstream)):
                 proxies[f"{owner}-{kind}"] = proxy = Proxy(gate, f"{owner}-{kind}", protocol, to)
                 await proxy.start()
                 stack.push_async_callback(proxy.close)
@@ -244,10 +195,8 @@ async def open_site(
             "REMIT_EMBEDDED_WORKER": "false",
             "REMIT_AUTHZ_TIMEOUT": "1.0",
             "REMIT_POOL_TIMEOUT": "2",
-            "REMIT_SPICEDB_TOKEN": spice.token,
-            "REMIT_SPICEDB_TLS": "false",
         }
-        direct = {**common, "REMIT_DATABASE_URL": dsn, "REMIT_SPICEDB_ENDPOINT": spice.endpoint}
+        direct = {**common, "REMIT_DATABASE_URL": dsn, **beside.settings_at(beside.upstream)}
         planted = {}
         if mutant:
             planted = {"REMIT_PLANTED": mutant, "PYTHONPATH": str(PLANTED)}
@@ -260,7 +209,7 @@ async def open_site(
                 **direct,
                 **planted,
                 "REMIT_DATABASE_URL": url,
-                "REMIT_SPICEDB_ENDPOINT": f"127.0.0.1:{remote}",
+                **beside.settings_at(f"127.0.0.1:{remote}"),
             }
 
         def serve(environment: dict[str, str], log: IO[bytes]) -> RemitProcess:
@@ -278,7 +227,7 @@ async def open_site(
         await reader.ready()
         settings = settings_of(direct)
         seed = await stack.enter_async_context(open_seeder(dsn, server.url, settings))
-        site = Site(engine, gate, server, reader, worker, seed, direct, dsn, postgres if own else None, proxies)
+        site = Site(beside, gate, server, reader, worker, seed, direct, dsn, postgres if own else None, proxies)
         stack.callback(site.close)
         gate.on_hit = site.on_hit
         gate.learning = True

@@ -29,6 +29,7 @@ REVOKED = (5, 6, "alice", "revoke", 200, "bob")
     [
         ("after-revocation", [CREATED, SHARED, REVOKED, (7, 8, "bob", "read", 200)]),
         ("after-revocation", [CREATED, SHARED, REVOKED, (6.1, 9, "bob", "read", 200)]),
+        ("after-revocation", [CREATED, SHARED, REVOKED, (7, 8, "bob", "update", 403)]),
         ("after-revocation", [CREATED, (2, 3, "alice", "delete", 200), (4, 5, "alice", "read", 200)]),
         ("after-revocation", [CREATED, (2, 3, "alice", "delete", 200), (4, 5, "root", "read", 200)]),
         ("after-revocation", [CREATED, (2, 3, "operator", "join", 200, "bob"), (4, 5, "operator", "leave", 200, "bob"),
@@ -56,6 +57,8 @@ def test_each_kind_is_found(kind: Kind, lines: list[tuple[Any, ...]]) -> None:
     "lines",
     [
         pytest.param([CREATED, SHARED, (4, 4.5, "bob", "read", 200), REVOKED, (7, 8, "bob", "read", 404)], id="plain"),
+        pytest.param([CREATED, SHARED, (4, 4.5, "bob", "update", 403), REVOKED, (7, 8, "bob", "update", 404)],
+                     id="a reader's write is refused, and not hidden"),
         pytest.param([CREATED, SHARED, REVOKED, (5.5, 9, "bob", "read", 200)], id="began before the acknowledgement"),
         pytest.param([CREATED, SHARED, (5, 6, "alice", "revoke", None, "bob"), (7, 8, "bob", "read", 200)],
                      id="a revocation without an answer may not have happened"),
