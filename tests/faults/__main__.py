@@ -8,6 +8,7 @@ is planted in the product, and exit 0 says that it was found.
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -159,6 +160,8 @@ if __name__ == "__main__":
     parser.add_argument("--points", action="store_true", help="list the known points")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant a fault in the product, which must be found")
     parser.add_argument("--folder", help="for logs, and histories of runs that failed")
+    # Pools that try again while the database is away say so at length.
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     given = parser.parse_args()
     given.engines = given.engines or (["spicedb"] if given.mutant else list(ENGINES))
     sys.exit(asyncio.run(main(given)))

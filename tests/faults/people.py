@@ -141,6 +141,11 @@ async def open_deliverer(site: Site) -> Deliverer:
 
 async def deliver_all(site: Site, deliverer: Deliverer) -> None:
     """Deliver everything that waits."""
-    rows = await site.seed.fetch("SELECT DISTINCT resource_type, resource_id::text AS id FROM outbox")
-    for row in rows:
-        await deliverer.deliver(Resource(row["resource_type"], row["id"]), by="worker")
+    while True:
+        rows = await site.fetch("SELECT DISTINCT resource_type, resource_id::text AS id FROM outbox")
+        if not rows:
+            return
+        # An agent first: a provider takes nothing that belongs to one that it does not know.
+        for row in sorted(rows, key=lambda row: row["resource_type"] != "agent"):
+            await deliverer.deliver(Resource(row["resource_type"], row["id"]), by="worker")
+        await site.advance(30)

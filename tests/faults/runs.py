@@ -29,9 +29,10 @@ from remit.authz.modes import TYPES, Mode
 from remit.authz.reconcile.elsewhere import Projections
 from remit.authz.reconcile.reports import Plan as ReconcilePlan
 from remit.authz.reconcile.run import Run as Reconciliation
+from remit.authz.remote import RemoteError
 
 SETTLE_SECONDS = 60
-RUN_SECONDS = 240
+RUN_SECONDS = 600
 BATCH = 8
 # The command's own functions compare after each run; its process, which takes a second to start, after some.
 COMMAND_EVERY = 20
@@ -129,11 +130,11 @@ class Runner:
                 history.mark("settled")
                 await script.read_all(self.site.server.url)
                 await script.read_all(self.site.reader.url)
-            problems += script.problems
-            problems += await self._reconcile(people)
-            problems += await self._look_at_provider(people, plan)
-            if plan.number and plan.number % COMMAND_EVERY == 0:
-                problems += await self.run_command(people.tenant_id)
+                problems += script.problems
+                problems += await self._reconcile(people)
+                problems += await self._look_at_provider(people, plan)
+                if plan.number and plan.number % COMMAND_EVERY == 0:
+                    problems += await self.run_command(people.tenant_id)
             problems += [str(one) for one in check_history(history)]
         except TimeoutError:
             problems.append(f"the run did not end in {RUN_SECONDS} seconds")
@@ -186,9 +187,15 @@ class Runner:
         deliverer = self._deliverer
         database, engine = deliverer.database, deliverer.engine
         projections = Projections(database, engine, deliverer.remote, deliverer.names, after_restore=False)
-        reconciliation = Reconciliation(database, engine, projections, ReconcilePlan())
-        for resource_type in TYPES:
-            await reconciliation.reconcile(people.tenant_id, "of the run", resource_type)
+        while True:
+            reconciliation = Reconciliation(database, engine, projections, ReconcilePlan())
+            try:
+                for resource_type in TYPES:
+                    await reconciliation.reconcile(people.tenant_id, "of the run", resource_type)
+                break
+            except RemoteError as error:
+                if not error.transient:
+                    raise
         return [
             f"reconcile: {one.kind} {one.resource} {one.detail}"
             for one in reconciliation.samples

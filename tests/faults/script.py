@@ -35,8 +35,8 @@ OPERATIONS: Final = (
 WORKERS: Final = ("join", "leave", "key-tell")
 """What the worker tells the engine elsewhere of; nothing is counted before it does."""
 ANSWER_SECONDS: Final = 8.0
-GIVE_UP_SECONDS: Final = 40.0
-READ_PAUSE_SECONDS: Final = 0.1
+GIVE_UP_SECONDS: Final = 180.0  # a process that starts again takes long where many others run
+READ_PAUSE_SECONDS: Final = 0.3
 WORKER_SECONDS: Final = 6.0
 
 

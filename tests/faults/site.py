@@ -161,6 +161,7 @@ async def open_site(
     mutant: str | None = None,
     postgres: EmbeddedPostgres | None = None,
     dsn: str = "",
+    learn_seconds: float = 1.5,
 ) -> AsyncIterator[Site]:
     """Start an installation; everything that was started is ended.
 
@@ -170,6 +171,7 @@ async def open_site(
         mutant: a fault of the product that is planted in its processes.
         postgres: the server of a migrated database `dsn` that the site is to use; by default it starts its own.
         dsn: that database.
+        learn_seconds: how long to listen to what processes say by themselves, which is no part of any operation.
     """
     async with AsyncExitStack() as stack:
         files = stack.enter_context(_logs(logs))
@@ -231,7 +233,7 @@ async def open_site(
         stack.callback(site.close)
         gate.on_hit = site.on_hit
         gate.learning = True
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(learn_seconds)
         gate.learning = False
         yield site
 
