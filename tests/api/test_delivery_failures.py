@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from support.spicedb_host import SpiceProcess, run_spicedb
 
 from remit.authz.errors import PreconditionFailed
 from remit.authz.model import Resource
+from remit.authz.projection import take_lease
 from remit.authz.remote import Delivery, RemoteError
 from remit.authz.spicedb import SpiceDB
 from remit.settings import Settings
@@ -233,8 +235,14 @@ async def test_a_tenant_that_registers_nothing_calls_nobody(
         async with server.database.connection() as connection:
             await server.app.state.decider.modes.refresh(connection)
         calls, counts = fail_first(server, 0), Counts()
-        await world.mallory.make_task(theirs)
+        task = await world.mallory.make_task(theirs)
         assert (calls, counts.since()) == ([], {"attempt": 0, "retry": 0, "success": 0})
+        # Nor where a deliverer died, and so may have told of it: there was nothing to tell.
+        async with server.database.connection() as connection:
+            assert await take_lease(connection, Resource("task", task["id"]), timedelta(0))
+        assert (await world.mallory.delete(f"/tasks/{task['id']}")).status_code == 200
+        assert (calls, counts.since()) == ([], {"attempt": 0, "retry": 0, "success": 0})
+        assert await world.seed.fetch("SELECT * FROM outbox WHERE resource_id = $1", task["id"]) == []
         await world.alice.make_task(agent)
         assert counts.since() == {"attempt": 1, "retry": 0, "success": 1}
 

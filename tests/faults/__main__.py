@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from faults.beside import ENGINES, EngineName
@@ -80,11 +81,19 @@ class Report:
 
 
 async def run_site(  # noqa: C901 - a loop over modes and one over plans
-    engine: EngineName, arguments: argparse.Namespace, part: int, report: Report, folder: Path
+    engine: EngineName,
+    arguments: argparse.Namespace,
+    part: int,
+    report: Report,
+    folder: Path,
+    opening: asyncio.Lock,
 ) -> None:
     """A site's share of the runs."""
     logs = folder / f"{engine}-{part}"
-    async with open_site(engine, logs, mutant=arguments.mutant) as site, Runner(site, logs) as runner:
+    async with AsyncExitStack() as stack:
+        async with opening:  # one after the other: each takes all that the machine has
+            site = await stack.enter_async_context(open_site(engine, logs, mutant=arguments.mutant))
+            runner = await stack.enter_async_context(Runner(site, logs))
         known: dict[Mode, Sequence[Point]] = {}
         try:
             for mode in arguments.modes:
@@ -126,8 +135,9 @@ async def main(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="remit-fault-"))
     report = Report(arguments.runs, each=arguments.each)
     arguments.until = time.monotonic() + (arguments.minutes or 0) * 60
+    opening = asyncio.Lock()
     tasks = [
-        asyncio.create_task(run_site(engine, arguments, part, report, folder))
+        asyncio.create_task(run_site(engine, arguments, part, report, folder, opening))
         for engine in arguments.engines
         for part in range(arguments.sites)
     ]

@@ -141,7 +141,8 @@ async def read_difference(connection: Connection, engine: PostgresEngine, lease:
         forward=any(row["forward"] for row in entries),
         whole=len(changes) <= MOST_UPDATES,
         gone=not left,
-        unsure=lease.unsure,
+        # What an attempt may have sent has been in the relationships, so there is nothing where there never was one.
+        unsure=lease.unsure and bool(left or changes or lease.delivered is not None),
     )
 
 
