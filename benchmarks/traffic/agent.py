@@ -1,4 +1,8 @@
-"""An agent process that does nothing: it answers at once, so that what is measured is the server."""
+"""An agent process that does nothing: it answers at once, so that what is measured is the server.
+
+A message whose text is `talk` is answered as by one that thinks while it talks: the first piece, and after a while the
+rest.
+"""
 
 import asyncio
 import sys
@@ -8,24 +12,24 @@ import orjson
 import uvloop
 
 PIECES = 3
+TALK_SECONDS = 0.25
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-def answer(body: bytes) -> bytes:
+def answer(body: bytes) -> list[bytes]:
+    """What is written at once, and what a while later."""
     call = orjson.loads(body)
     if call["method"] != "message/send":
-        return _whole(orjson.dumps({"jsonrpc": "2.0", "id": call.get("id"), "result": None}))
+        return [_whole(orjson.dumps({"jsonrpc": "2.0", "id": call.get("id"), "result": None}))]
     # The moment of sending travels in the text; processes of one machine share the clock.
     content = {"type": "text", "author": "agent", "content": str(time.perf_counter_ns())}
     updates = [{"type": "start", "index": 0, "content": content}]
     updates += [{"type": "delta", "index": 0, "delta": {"type": "text", "text_delta": "x"}}] * PIECES
     updates.append({"type": "done", "index": 0})
     lines = [orjson.dumps({"jsonrpc": "2.0", "id": call["id"], "result": update}) + b"\n" for update in updates]
-    chunks = b"".join(f"{len(line):x}\r\n".encode() + line + b"\r\n" for line in lines)
-    return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
-        + chunks
-        + b"0\r\n\r\n"
-    )
+    first, *rest = [f"{len(line):x}\r\n".encode() + line + b"\r\n" for line in lines]
+    parts = [_HEAD + first, b"".join(rest) + b"0\r\n\r\n"]
+    return parts if call["params"]["content"]["content"] == "talk" else [b"".join(parts)]
 
 
 def _whole(body: bytes) -> bytes:
@@ -38,7 +42,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
-            writer.write(answer(await reader.readexactly(length)))
+            first, *rest = answer(await reader.readexactly(length))
+            writer.write(first)
+            for part in rest:
+                await asyncio.sleep(TALK_SECONDS)
+                writer.write(part)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import orjson
@@ -27,8 +27,8 @@ class Connection(asyncio.Protocol):
     """One connection; `ask` sends a request and returns when its answer is complete."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not asked what it is: the transports of uvloop are no children of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     async def ask(self, data: bytes) -> bytes:
         """Send one request, return the body of its answer.
@@ -115,9 +115,20 @@ class Client:
         return self._connections[0]
 
     async def run(
-        self, make: Callable[[int], bytes], seconds: float = float("inf"), requests: float = float("inf")
+        self,
+        make: Callable[[int], bytes],
+        seconds: float = float("inf"),
+        requests: float = float("inf"),
+        on_answer: Callable[[Connection], None] = lambda _: None,
     ) -> Measured:
-        """Send what `make(worker)` gives, `in_flight` at once, for so long or so many."""
+        """Send what `make(worker)` gives, `in_flight` at once, for so long or so many.
+
+        Args:
+            make: the next request of a worker.
+            seconds: for how long requests are begun.
+            requests: how many.
+            on_answer: called with the connection that an answer came on.
+        """
         latencies: list[float] = []
         started = time.perf_counter()
         left = requests
@@ -130,6 +141,7 @@ class Client:
                 begun = time.perf_counter()
                 await connection.ask(data)
                 latencies.append((time.perf_counter() - begun) * 1000)
+                on_answer(connection)
 
         await asyncio.gather(*(work(number, one) for number, one in enumerate(self._connections)))
         return Measured(time.perf_counter() - started, latencies)

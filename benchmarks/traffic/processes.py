@@ -1,6 +1,7 @@
 """The processes of a run, and what the kernel says of them."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -29,13 +30,36 @@ class Served:
 
     def cpu_seconds(self) -> float:
         """What it has used, user and system together."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _read_stat(self.pid).seconds
 
     def mebibytes(self) -> float:
         """Its memory, shared pages counted in part."""
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+@dataclass(frozen=True)
+class _Stat:
+    parent: int
+    seconds: float
+    of_ended_children: float
+
+
+def _read_stat(pid: int) -> _Stat:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, ended_user, ended_system = (int(field) / _TICKS for field in fields[11:15])
+    return _Stat(int(fields[1]), user + system, ended_user + ended_system)
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """What a process and its children have used, also those that have ended: of a postmaster, all of PostgreSQL."""
+    own = _read_stat(pid)
+    total = own.seconds + own.of_ended_children
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (stat := _read_stat(int(folder.name))).parent == pid:
+                total += stat.seconds
+    return total
 
 
 def free_port() -> int:
