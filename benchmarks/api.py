@@ -1,7 +1,7 @@
 """Speed of the whole server beside a route that does nothing: `scripts/bench api [--output docs/benchmarks]`.
 
-Parts may be measured by several runs into one folder: `--tasks 1000 --no-besides` and so on. Each holds its own
-reference. `--profile CASE` looks at where the server's time goes instead; `--profile missed` at all that is too slow.
+Parts may be measured by several runs into one folder: `--tasks 1000 --parts requests` and so on. Each holds its own
+reference. `--profile CASE` looks at where the server's time goes instead of measuring.
 """
 
 import argparse
@@ -16,13 +16,14 @@ from pathlib import Path
 import asyncpg
 import uvloop
 from traffic.besides import measure_first_chunk, measure_memory, measure_workers
-from traffic.cases import ONE_MESSAGE, Case, Cases
+from traffic.cases import BARE, ONE_MESSAGE, Case, Cases
 from traffic.load import Client
-from traffic.page import write_page, write_profile
+from traffic.page import write_page
 from traffic.plot import write_plot
 from traffic.processes import Served, run_agent, run_server
 from traffic.profile import take_profile
-from traffic.results import Part, Results, key_of, load, save
+from traffic.profile_page import write_profiles
+from traffic.results import Part, Results, load, save
 from traffic.rounds import IN_FLIGHT, Site, measure, say
 from traffic.world import make_world
 
@@ -41,10 +42,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one case in one round")
     parser.add_argument("--requests", type=int, default=40_000, help="of the look at memory")
     parser.add_argument("--only", help="cases whose name has this; for trying out")
-    parser.add_argument("--no-besides", dest="besides", action="store_false", help="requests only")
-    parser.add_argument("--besides-only", action="store_true", help="first chunk, two servers and memory only")
-    parser.add_argument("--profile", nargs="+", metavar="CASE", help="parts of names, or `missed`")
-    parser.add_argument("--profile-seconds", type=float, default=12)
+    parser.add_argument("--parts", nargs="*", default=["requests", "besides"], help="of the page")
+    parser.add_argument("--profile", nargs="+", default=[], metavar="CASE", help="only look at where time goes")
+    parser.add_argument("--profile-missed", action="store_true", help="look at what is too slow, when all is measured")
+    parser.add_argument("--profile-seconds", type=float, default=10)
     parser.add_argument("--output", type=Path, help="folder of the page, the plot and the result file")
     return parser.parse_args()
 
@@ -66,10 +67,7 @@ def main() -> None:
                 _keep(results, options)
         finally:
             postgres.stop_blocking()
-    if options.profile:
-        print("\n".join(map(write_profile, results.profiles.values())))
-    else:
-        print(write_page(results))
+    print(write_profiles(list(results.profiles.values())) if options.profile else write_page(results))
 
 
 async def _run(site: Site, second: Served, agent: str, results: Results, options: argparse.Namespace) -> None:
@@ -79,38 +77,32 @@ async def _run(site: Site, second: Served, agent: str, results: Results, options
     await client.open()
     cases = Cases(world, client)
     await cases.prepare()
-    environment = {**await _describe(site), "Tasks compared by the reconciler:": f"{world.checked:,}"}
+    environment = {**await _describe(site), "tasks compared by the reconciler:": f"{world.checked:,}"}
     wanted = [*cases.references(), *cases.rows(), *await cases.lists()]
-    if options.profile:
-        for case in _choose(wanted, site.tasks, results, options.profile):
-            say(f"where the time goes in {case.name}")
-            profile = await take_profile(site, client, case, options.profile_seconds, environment)
-            results.profiles[key_of(case.name, site.tasks)] = profile
-        return
-    if not options.besides_only:
+    if "requests" in options.parts and not options.profile:
         name = f"{site.tasks:,} tasks"
-        if options.only:
-            wanted = [
-                one for one in wanted if one.wanted is None or options.only in one.name or one.name == ONE_MESSAGE
-            ]
-        rows = await measure(site, wanted, client, options.rounds, options.seconds)
+        rows = await measure(site, _narrow(wanted, options.only), client, options.rounds, options.seconds)
         results.parts[name] = Part(name, {**environment, "rounds": str(options.rounds), **_load()}, rows)
+    for case in _choose_profiled(wanted, results, options):
+        say(f"where the time goes in {case.name}")
+        results.profiles[case.name] = await take_profile(site, client, case, options.profile_seconds, environment)
     client.close()
-    if options.besides_only or (options.besides and site.tasks == options.tasks[0]):
+    if "besides" in options.parts and not options.profile and site.tasks == options.tasks[0]:
         say("the first chunk, two servers, memory")
-        limits = await measure_first_chunk(site.server, cases, max(options.requests // 200, 10))
-        limits += await measure_workers([site.server, second], cases, options.rounds, options.requests // 10)
+        limits = await measure_first_chunk(site.server, cases, max(options.requests // 400, 10))
+        limits += await measure_workers([site.server, second], cases, options.rounds, options.requests // 20)
         limits += await measure_memory(site.server, cases, options.requests)
         results.parts["Besides"] = Part("Besides", {**environment, **_load()}, limits=limits)
 
 
-def _choose(cases: list[Case], tasks: int, results: Results, names: list[str]) -> list[Case]:
-    missed = {key_of(row.name, row.tasks) for row in results.missed()}
-    return [
-        case
-        for case in cases
-        if any(name in case.name for name in names) or ("missed" in names and key_of(case.name, tasks) in missed)
-    ]
+def _narrow(cases: list[Case], only: str | None) -> list[Case]:
+    """References, and cases whose name has a text."""
+    return [case for case in cases if not only or case.wanted is None or only in case.name or case.name == ONE_MESSAGE]
+
+
+def _choose_profiled(cases: list[Case], results: Results, options: argparse.Namespace) -> list[Case]:
+    missed = {row.name for row in results.missed()} | {BARE} if options.profile_missed else set()
+    return [case for case in cases if case.name in missed or any(name in case.name for name in options.profile)]
 
 
 def _keep(results: Results, options: argparse.Namespace) -> None:
@@ -120,6 +112,7 @@ def _keep(results: Results, options: argparse.Namespace) -> None:
     save(options.output / "api.json", results)
     kept = load(options.output / "api.json")
     (options.output / "api.md").write_text(write_page(kept))
+    (options.output / "api-profiles.md").write_text(write_profiles(list(kept.profiles.values())))
     write_plot(options.output, kept)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from traffic.results import Part, Profile, Results, Row, key_of
+from traffic.profile_page import write_summary
+from traffic.results import Part, Results, Row
 
 _NOTES = (
     "Written by `scripts/bench api --output docs/benchmarks`, from `api.json` beside it. Authorization and log are on; "
@@ -40,17 +41,7 @@ def _lines(results: Results) -> Iterator[str]:
     for part in results.parts.values():
         yield from _write_part(part)
     yield from ("", "![Share of the requests a second of what it is compared with](api.svg)")
-    missed = results.missed()
-    yield from ("", "## Where the time goes", "")
-    if not missed:
-        yield "No request is slower than wanted."
-    for row in missed:
-        key = key_of(row.name, row.tasks)
-        if key not in results.profiles:
-            yield f"- {key}: not profiled yet (`scripts/bench api --profile missed`)"
-    wanted = {key_of(row.name, row.tasks) for row in missed}
-    for key, profile in results.profiles.items():
-        yield from _write_profile(profile, "missed" if key in wanted else "met")
+    yield from write_summary(results)
 
 
 def _write_part(part: Part) -> Iterator[str]:
@@ -78,22 +69,6 @@ def _write_row(row: Row) -> str:
         f"| {as_share(_middle(row.inserts) or 1)} | {_number(row.p50, 1)} | {_number(row.p95, 1)} "
         f"| {_number(_middle(row.server_ms), 2)} | {_number(_middle(row.database_ms), 2)} |"
     )
-
-
-def write_profile(profile: Profile) -> str:
-    """One profile by itself."""
-    return "\n".join(_write_profile(profile, "")) + "\n"
-
-
-def _write_profile(profile: Profile, said: str) -> Iterator[str]:
-    title = key_of(profile.name, profile.tasks) + (f" ({said})" if said else "")
-    yield from ("", f"### {title}", "", f"{profile.samples:,} samples. {_write_environment(profile.environment)}", "")
-    yield from ("| layer | own share of the server's time | of it in system calls |", "| --- | ---: | ---: |")
-    for layer, (share, in_kernel) in profile.layers.items():
-        yield f"| {layer} | {share:.0%} | {f'{in_kernel:.0%}' if in_kernel else ''} |"
-    for title, functions in (("itself", profile.own), ("with what it calls", profile.cumulative)):
-        yield from ("", f"| function, {title} | layer | share |", "| --- | --- | ---: |")
-        yield from (f"| `{label}` | {layer} | {share:.1%} |" for label, layer, share in functions)
 
 
 def _write_environment(environment: Mapping[str, str]) -> str:

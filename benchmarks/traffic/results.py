@@ -136,11 +136,6 @@ class Results:
         return [row for row in self.rows() if row.met is False]
 
 
-def key_of(name: str, tasks: int) -> str:
-    """What a profile is kept under."""
-    return f"{name}, {tasks:,} tasks"
-
-
 def share_of(rates: Sequence[float], others: Sequence[float]) -> list[float]:
     """One as a share of the other, round by round.
 

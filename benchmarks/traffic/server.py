@@ -1,21 +1,21 @@
 """One server process: Remit, and beside it under `/bare` what its figures are measured against.
 
-Both answer from the same event loop of the same uvicorn, so that a ratio of the two says what Remit adds to a route.
+Both answer from the same event loop of the same uvicorn, with the options of `remit serve`, so that a ratio of the two
+says what Remit adds to a route.
 """
 
 import argparse
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.app import create_app
+from remit.cli.serving import listen, serve_until_stopped
 from remit.settings import Settings
 from remit.telemetry.logging import configure_logging
 
@@ -66,12 +66,8 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings.log_format, settings.log_level)
     app = Both(create_app(settings, options.dsn), make_bare(options.agent))
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
-    # Named in full: the event loop turns off Nagle's delay only for sockets that say they are TCP.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", options.port))
-        uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
+    with listen("127.0.0.1", options.port) as listener:
+        uvloop.run(serve_until_stopped(app, listener))
 
 
 if __name__ == "__main__":
