@@ -2,14 +2,19 @@
 
 import argparse
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
 import uvloop
-from graph.data import clean_up, load, warm_up
-from graph.questions import Questions, draw_samples
-from graph.timing import measure, measure_crowded, render
+from graph.data import Data, clean_up, load, warm_up
+from graph.plans import print_plans
+from graph.questions import Questions
+from graph.samples import Samples, draw_samples
+from graph.spicedb import SpiceDB, copy_relationships
+from graph.timing import Row, measure, measure_crowded, render, render_beside
 
+from remit.authz.postgres import PostgresEngine
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.pool import Database
 from remit.migrations.run import upgrade
@@ -24,8 +29,14 @@ async def run(dsn: str, arguments: argparse.Namespace) -> None:
     data, engine = await load(plain, arguments.tasks)
     samples = await draw_samples(plain, data, arguments.seed)
     await warm_up(plain)
+    if arguments.spicedb:
+        await copy_relationships(plain)
     version = await plain.fetchval("SELECT version()")
     await plain.close()
+    print(version)
+    print(f"{data.tasks:,} tasks, {data.tenants:,} tenants, {data.relationships:,} relationships\n", flush=True)
+    if arguments.load:
+        return
     database = await Database.open(dsn, size=CONNECTIONS)
     rows = Questions(database, engine, data, samples).make_rows()
     if arguments.only:
@@ -38,10 +49,38 @@ async def run(dsn: str, arguments: argparse.Namespace) -> None:
         if not arguments.one_connection:
             await measure_crowded(database, part, CONNECTIONS, 3, arguments.seconds)
     await clean_up(database)
+    print(render(rows), flush=True)
+    if arguments.spicedb:
+        await measure_beside(dsn, database, engine, data, samples, arguments)
+    if arguments.plans:
+        known = {row.name: row for row in rows}
+        shown = [row for row in rows if row.target and row.missed(known)]
+        await print_plans(database, rows if arguments.only else shown)
     await database.close()
-    print(version)
-    print(f"{data.tasks:,} tasks, {data.tenants:,} tenants, {data.relationships:,} relationships")
-    print(render(rows))
+
+
+async def measure_beside(
+    dsn: str,
+    database: Database,
+    engine: PostgresEngine,
+    data: Data,
+    samples: Samples,
+    arguments: argparse.Namespace,
+) -> None:
+    """Ask SpiceDB and the engine the same, in turn, and print how many times longer SpiceDB takes."""
+    spice = SpiceDB(dsn, engine)
+    try:
+        rows: list[Row] = spice.make_rows(Questions(database, engine, data, samples), data, samples)
+        if arguments.only:
+            rows = [row for row in rows if arguments.only in row.name]
+        await measure(database, rows, arguments.beside_rounds, arguments.seed)
+        if not arguments.one_connection:
+            with ThreadPoolExecutor(CONNECTIONS) as threads:
+                spice.threads = threads
+                await measure_crowded(database, rows, CONNECTIONS, 2, arguments.seconds)
+        print("\n" + render_beside(rows), flush=True)
+    finally:
+        spice.close()
 
 
 def main() -> None:
@@ -52,10 +91,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="rows whose name contains this, and their references")
     parser.add_argument("--one-connection", action="store_true", help="leave out the part with 16 connections")
-    parser.add_argument("--data-dir", type=Path, help="keep the data here, and use it again")
+    parser.add_argument("--keep", type=Path, help="keep the data in a folder here, one per size, and use it again")
+    parser.add_argument("--load", action="store_true", help="load the data that --keep keeps, and measure nothing")
+    parser.add_argument("--plans", action="store_true", help="print the plans of what missed its target, or of --only")
+    parser.add_argument("--spicedb", action="store_true", help="ask SpiceDB the same, in the same PostgreSQL")
+    parser.add_argument("--beside-rounds", type=int, default=60, help="calls of each of SpiceDB's rows")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="remit-bench-") as scratch:
-        server = EmbeddedPostgres.start_blocking(arguments.data_dir or Path(scratch), options=SERVER)
+        folder = arguments.keep / str(arguments.tasks) if arguments.keep else Path(scratch)
+        server = EmbeddedPostgres.start_blocking(folder, options=SERVER)
         try:
             upgrade(server.dsn)
             uvloop.run(run(server.dsn, arguments))

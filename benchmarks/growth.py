@@ -8,7 +8,8 @@ import asyncpg
 import matplotlib as mpl
 import uvloop
 from graph.data import load
-from graph.questions import BY_KEY, FETCH_100, UNFILTERED, Questions, draw_samples
+from graph.questions import BY_KEY, FETCH_100, UNFILTERED, Questions
+from graph.samples import draw_samples
 from graph.timing import Row, measure
 
 from remit.db.embedded import EmbeddedPostgres

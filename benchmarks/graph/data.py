@@ -90,6 +90,7 @@ async def clean_up(database: Database) -> None:
         await connection.execute(
             f"DELETE FROM relationships r USING tasks t WHERE {made} AND r.resource_id = t.id", agent
         )
+        await connection.execute("TRUNCATE relationship_history")
         await connection.execute(f"DELETE FROM tasks t WHERE {made}", agent)
         await connection.execute("VACUUM ANALYZE tasks")
         await connection.execute("VACUUM ANALYZE relationships")

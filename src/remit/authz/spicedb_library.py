@@ -28,17 +28,22 @@ def find_library() -> Path:
     return path
 
 
-def start_library() -> Any:
-    """An empty SpiceDB in this process, the binding's own object; `close` it when done.
+def start_library(datastore_uri: str | None = None) -> Any:
+    """A SpiceDB in this process, the binding's own object; `close` it when done.
+
+    Args:
+        datastore_uri: a PostgreSQL that holds SpiceDB's tables; without one it is empty, and in memory.
 
     Raises:
         NoSpiceDB: the library or its Python binding is missing.
     """
     os.environ["SPICEDB_LIBRARY_PATH"] = str(find_library())
     try:
-        from spicedb_embedded import EmbeddedSpiceDB, ffi
+        from spicedb_embedded import EmbeddedSpiceDB, StartOptions, ffi
     except ImportError as error:
         raise NoSpiceDB("the binding of SpiceDB's library is missing: pip install spicedb-embedded==0.7.1") from error
     # The binding hides every server error behind an ArgumentError unless its free function takes any pointer.
     ffi._get_lib().spicedb_free.argtypes = [ctypes.c_void_p]
-    return EmbeddedSpiceDB.start()
+    if datastore_uri is None:
+        return EmbeddedSpiceDB.start()
+    return EmbeddedSpiceDB.start(options=StartOptions(datastore="postgres", datastore_uri=datastore_uri))
