@@ -189,7 +189,9 @@ class Lister:
             f"{source.with_sql} SELECT {listing.columns}, {alias}.list_id, {alias}.list_ok, {alias}.list_n,"
             f" s.wide AS list_wide FROM (SELECT {source.wide_sql} AS wide OFFSET 0) s LEFT JOIN LATERAL ("
             f"SELECT {columns}, p.id AS list_id, {counts} AS list_ok, p.list_ids AS list_n FROM (SELECT i.*,"
-            f" row_number() OVER () AS list_place, count(*) OVER () AS list_ids FROM ({ids}) i) p {asked}"
+            f" row_number() OVER () AS list_place, count(*) OVER () AS list_ids FROM ({ids}) i"
+            # Said once more, the planner knows that the order lasts, and stops where the page is full.
+            f" ORDER BY i.id{order}) p {asked}"
             f" WHERE {counts} OR p.list_place = p.list_ids ORDER BY p.id{order} LIMIT {LIMIT}) {alias} ON TRUE"
             f"{listing.joins} ORDER BY {alias}.list_id{order}"
         )
