@@ -175,5 +175,5 @@ class Questions:
             Row(FETCH_100, fetch),
             Row("bulk of 100, a member drawn at random", bulk(endless(samples.users)), FETCH_100, 4),
             Row("bulk of 100, who may read all", bulk(endless([callers["platform"]])), FETCH_100, 4),
-            Row("bulk of 100, in 1,000 groups", bulk(endless([callers["crowd"]])), FETCH_100),
+            Row("bulk of 100, in 1,000 groups", bulk(endless([callers["crowd"]])), FETCH_100, 4),
         ]

@@ -93,7 +93,8 @@ async def measure_crowded(database: Database, rows: list[Row], connections: int,
         done = 0
         async with database.connection() as connection:
             await row.ask(connection)
-            while (started := time.perf_counter()) < until:
+            # At least once, however long it takes.
+            while (started := time.perf_counter()) < until or not done:
                 await row.ask(connection)
                 row.crowded.append(time.perf_counter() - started)
                 done += 1
@@ -101,7 +102,7 @@ async def measure_crowded(database: Database, rows: list[Row], connections: int,
 
     for turn in range(rounds + 1):
         for row in rows:
-            if turn == 0:
+            if turn == 1:
                 row.crowded.clear()
             started = time.perf_counter()
             # The first round only prepares the statements on all connections.

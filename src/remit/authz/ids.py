@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from functools import lru_cache
 from typing import Final
 
 from remit.authz.errors import RelationshipError
@@ -21,8 +22,9 @@ _ID_RULE: Final = re.compile(r"[a-zA-Z0-9/_|\-=+]{1,1024}")
 _ALLOWED: Final = "letters, digits and / _ | - = +"
 
 
+@lru_cache(maxsize=10_000)
 def encode_id(type_name: str, object_id: str) -> uuid.UUID:
-    """The stored form of an id.
+    """The stored form of an id. Kept for a while: the relationships of one task name the same few ids again and again.
 
     Args:
         type_name: the definition that the id belongs to.
