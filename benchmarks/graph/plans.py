@@ -7,8 +7,10 @@ from remit.db.pool import Database
 
 # Enough calls to have the plan of a prepared statement in place, and to know which form suits a list's caller.
 _WARM = 3
-_TEXT = re.compile(r"^duration: ([\d.]+) ms  plan:\nQuery Text: (.*?)\n(?=\S.*  \(cost=)", re.DOTALL)
+_HEAD = re.compile(r"^duration: ([\d.]+) ms  plan:\n.*?^(?=\S.*  \(cost=)", re.DOTALL | re.MULTILINE)
 _IDS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b")
+_COST = re.compile(r"  \(cost=\S+ rows=\d+ width=\d+\)")
+_NOISE = re.compile(r"\s*(Storage:|Heap Fetches: 0|Index Searches:|Sort Method:|Batches:)")
 
 
 async def print_plans(database: Database, rows: list[Row]) -> None:
@@ -42,8 +44,16 @@ async def print_plans(database: Database, rows: list[Row]) -> None:
 
 
 def _shorten(plan: str) -> str:
-    """Without the statement's own text, which is longer than its plan."""
-    head = _TEXT.match(plan)
+    """The plan without the statement's own text, which is longer, and without what never ran."""
+    head = _HEAD.match(plan)
     if head is None:
         return plan
-    return f"{head[1]} ms\n" + _IDS.sub("<id>", plan[head.end() :]).rstrip()
+    lines, skipped = [f"{head[1]} ms"], 0
+    for line in _COST.sub("", _IDS.sub("<id>", plan[head.end() :])).rstrip().split("\n"):
+        indent = len(line) - len(line.lstrip())
+        if skipped and indent > skipped:
+            continue
+        skipped = indent if "(never executed)" in line else 0
+        if not skipped and not _NOISE.match(line):
+            lines.append(line)
+    return "\n".join(lines)
