@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from remit.authz import formula, graph, implied
+from remit.authz import formula, graph
 from remit.authz.compile import Compiler
 from remit.authz.formula import NEVER, Direct, Hop, Not, Same
 from remit.authz.graph import Graph
@@ -106,10 +106,6 @@ def _page_without_cursor(original: Original) -> Original:
     return lambda self, id_sql: original(self, id_sql).replace(" <", " <=").replace(" >", " >=")
 
 
-def _any_relation_is_implied(_: Original) -> Original:
-    return lambda *_: True
-
-
 MUTANTS: dict[str, tuple[object, str, Callable[[Original], Original]]] = {
     "expiry ignored": (Compiler, "alive", _expiry_ignored),
     "a hop's type filter dropped": (Compiler, "rows_of", _subject_type_dropped),
@@ -121,7 +117,6 @@ MUTANTS: dict[str, tuple[object, str, Callable[[Original], Original]]] = {
     "the late gate has no fallback": (Lister, "_run", _late_gate_alone),
     "lists read one branch": (ListCompiler, "branches", _list_of_the_first_branch),
     "a page repeats its cursor": (Order, "after", _page_without_cursor),
-    "a gate is taken for implied": (implied, "_follows", _any_relation_is_implied),
     "an exclusion is dropped": (graph, "join_all", _exclusion_dropped),
     "& is read as +": (graph, "join_all", _intersection_as_union),
     "a set is not in itself": (Graph, "_formula_of", _set_not_in_itself),
