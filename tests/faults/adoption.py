@@ -41,6 +41,8 @@ ROLES: Final[dict[str, TenantRole]] = {"alice": "member", "bob": "member", "caro
 # A mode takes effect within a second in every process; what was asked around a switch is judged by neither rule.
 SWITCH_SECONDS: Final = 1.5
 SETTLE_SECONDS: Final = 60
+# How often they turn to tasks that were there before the tenant was adopted.
+OLD_SHARE: Final = 0.5
 NOWHERE: Final = "http://127.0.0.1:9"
 
 _FILL = """
@@ -74,6 +76,7 @@ class Load:
         self._clients = [httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) for url in urls]
         self._agent, self._keys = agent, keys
         self._owners = dict(old)
+        self._old = list(old)
         self._shared: set[tuple[str, str]] = set()
         self._seed = seed
         self.entries: list[Entry] = []
@@ -84,6 +87,10 @@ class Load:
         await asyncio.gather(*(self._work(random.Random(f"{self._seed}-{n}")) for n in range(workers)))
         for client in self._clients:
             await client.aclose()
+
+    def reads_since(self, moment: float) -> int:
+        """How many reads began after a moment."""
+        return sum(entry.action == "read" and entry.start > moment for entry in self.entries)
 
     async def _work(self, choose: random.Random) -> None:
         while not self.ended.is_set():
@@ -104,7 +111,7 @@ class Load:
                 self.entries.append(replace(entry, resource=id))
                 self._owners[id] = who
             return
-        id = choose.choice(list(self._owners)[-400:])
+        id = choose.choice(self._old if choose.random() < OLD_SHARE else list(self._owners)[-400:])
         owner = self._owners[id]
         path = f"/tasks/{id}"
         if what == "read":
@@ -250,14 +257,16 @@ async def adopt(site: Site, urls: list[str], options: argparse.Namespace) -> lis
         if "mode set enforce" in command:
             switched = began, time.monotonic()
         await asyncio.sleep(options.pause)
-    await asyncio.sleep(options.pause * 2)
+    while (after := load.reads_since(switched[1] + SWITCH_SECONDS)) < options.reads:
+        if working.done():
+            raise SystemExit(f"the work ended early: {working.exception()}")
+        await asyncio.sleep(1)
     load.ended.set()
     await working
     await asyncio.to_thread(site.settle)
     site.run("remit authz reconcile --tenant acme")
     told = Counter((entry.action, entry.status) for entry in load.entries)
     say(", ".join(f"{action} {status}: {count}" for (action, status), count in sorted(told.items(), key=str)))
-    after = sum(entry.action == "read" and entry.start > switched[1] + SWITCH_SECONDS for entry in load.entries)
     say(f"{len(load.entries)} requests, {after} of them reads under relationships")
     return judge(load.entries, old, switched)
 
@@ -266,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--reads", type=int, default=3000, help="that are to be answered by relationships at the end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=3.0, help="seconds of work between two commands")
     options = parser.parse_args()

@@ -7,7 +7,6 @@ the same. At the end both sides are read once more and compared.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +18,7 @@ from remit.authz.postgres import PostgresEngine
 from remit.authz.projection import Lease
 from remit.authz.projection_bulk import cover_all_tenants, free_leases, in_writes, settle_all, take_leases
 from remit.authz.reconcile.elsewhere import LEASE, Gap, Projections
+from remit.authz.reconcile.pace import Pace
 from remit.authz.reconcile.rows import read_relationships
 from remit.authz.reconcile.scan import Scan
 from remit.authz.remote import Delivery
@@ -26,7 +26,6 @@ from remit.authz.spicedb import SpiceDB
 from remit.authz.subject_names import NAMED_TYPES
 from remit.db.pool import Connection, Database
 
-BATCH: Final = 500
 MOST_LISTED: Final = 1000
 TRIES: Final = 5
 
@@ -208,11 +207,10 @@ class Move:
     ) -> AsyncIterator[tuple[dict[Resource, list[Relationship]], dict[Resource, Gap], set[Resource]]]:
         """Batch by batch: local relationships, how SpiceDB differs, and what is changing at the moment."""
         scan = Scan(self._projections, type)
-        began, done = time.monotonic(), 0
-        after = str(EVERYONE)
+        pace, after = Pace(self._rate), str(EVERYONE)
         while True:
             async with self._database.connection() as connection:
-                stored = await self._next_ids(connection, type, after)
+                stored = await self._next_ids(connection, type, after, pace.batch)
                 local = await self._read(connection, type, stored)
             until = stored[-1] if stored else None
             held = await scan.take([resource.id for resource in local], until)
@@ -224,16 +222,16 @@ class Move:
             self.on_progress(len(stored))
             if until is None:
                 return
-            after, done = until, done + len(stored)
-            await asyncio.sleep(max(0.0, done / self._rate - (time.monotonic() - began)))
+            after = until
+            await pace.after(len(stored))
 
-    async def _next_ids(self, connection: Connection, type: str, after: str) -> list[str]:
+    async def _next_ids(self, connection: Connection, type: str, after: str, limit: int) -> list[str]:
         rows = await connection.fetch(
             "SELECT DISTINCT resource_id FROM relationships WHERE resource_type = $1 AND resource_id > $2::uuid"
             " ORDER BY resource_id LIMIT $3",
             self._engine.codes.types[type],
             after,
-            BATCH,
+            limit,
         )
         return [str(row["resource_id"]) for row in rows]
 

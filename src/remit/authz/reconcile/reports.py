@@ -90,7 +90,8 @@ async def resume(
 
 
 async def remember(connection: Connection, report: TypeReport, cursor: str, *, apply: bool) -> None:
-    """Keep how far a run is."""
+    """Keep how far a run is, in the caller's transaction. One that a crash loses is compared again."""
+    await connection.execute("SET LOCAL synchronous_commit = off")
     await connection.execute(
         "UPDATE authz_reconciling SET cursor = $4, report = $5"
         " WHERE tenant_id = $1 AND resource_type = $2 AND apply = $3",

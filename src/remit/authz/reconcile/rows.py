@@ -186,30 +186,39 @@ def _expected(
 
 
 _DANGLING = """
-SELECT DISTINCT r.resource_id::text AS id FROM relationships r
- WHERE r.resource_type = $1 AND r.resource_id > $2::uuid
+SELECT r.resource_id::text AS id FROM relationships r
+ WHERE r.subject_type = $3 AND r.subject_id = $4 AND r.subject_relation = 0 AND r.resource_type = $1
+   AND r.relation = $2 AND r.resource_id > $5::uuid AND r.resource_id <= $6::uuid
    AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = r.resource_id AND {alive})
    AND NOT EXISTS (SELECT FROM authz_ids i WHERE i.type = $1 AND i.id = r.resource_id)
-   AND ($3::uuid IS NULL OR EXISTS (SELECT FROM relationships o WHERE o.resource_type = r.resource_type
-        AND o.resource_id = r.resource_id AND o.relation = $4 AND o.subject_type = $5 AND o.subject_id = $3::uuid))
- ORDER BY id LIMIT $6
+ ORDER BY r.resource_id LIMIT $7
 """
 
 
 async def read_dangling(
-    connection: Connection, engine: PostgresEngine, kind: RowKind, tenant_id: str | None, after: str, limit: int
+    connection: Connection, engine: PostgresEngine, kind: RowKind, tenant_id: str, after: str, until: str, limit: int
 ) -> list[str]:
-    """Ids of resources that have relationships and no row, or a deleted one.
+    """Ids of a tenant's resources that have relationships and no row, or a deleted one.
 
     Resources of a server that asks this one as its provider have no rows by design and are not among them.
+
+    Args:
+        connection: where to look.
+        engine: of the relationships.
+        kind: of the rows.
+        tenant_id: the tenant that the resources are related to.
+        after: the id that they come after.
+        until: the last id that is looked at.
+        limit: most ids.
     """
     rows = await connection.fetch(
         _DANGLING.format(table=kind.table, alive=kind.alive),
         engine.codes.types[kind.type],
-        after,
-        tenant_id,
         engine.codes.relations.get("tenant", 0),
         engine.codes.types.get("tenant", 0),
+        tenant_id,
+        after,
+        until,
         limit,
     )
     return [row["id"] for row in rows]

@@ -1,8 +1,6 @@
 """One run of a reconciliation: type by type, batch by batch, repaired where asked, gone on with after a kill."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from remit.authz.mode_moves import read_rulings
@@ -11,6 +9,7 @@ from remit.authz.modes import TYPES
 from remit.authz.postgres import PostgresEngine
 from remit.authz.reconcile.elsewhere import Held, Projections
 from remit.authz.reconcile.findings import Finding
+from remit.authz.reconcile.pace import LARGEST, Pace
 from remit.authz.reconcile.reports import Plan, TypeReport, finish, remember, resume
 from remit.authz.reconcile.rows import (
     KINDS,
@@ -26,9 +25,8 @@ from remit.authz.reconcile.rows import (
 from remit.authz.reconcile.scan import PASSED_OVER_FOR_ONE, Scan
 from remit.authz.remote import NotOffered
 from remit.db.pool import Database
-from remit.ids import NIL_ID
+from remit.ids import LAST_ID
 
-BATCH: Final = 500
 # Rows that are repaired in one transaction, which keeps them from being changed meanwhile.
 LOCKED_AT_ONCE: Final = 100
 MOST_SAMPLES: Final = 1000
@@ -87,8 +85,8 @@ class Run:
         async with self._database.connection() as connection:
             groups = await connection.fetch("SELECT id::text AS id FROM groups WHERE tenant_id = $1", report.tenant_id)
         for type, ids in (("tenant", [report.tenant_id]), ("group", [row["id"] for row in groups])):
-            for first in range(0, len(ids), BATCH):
-                batch = ids[first : first + BATCH]
+            for first in range(0, len(ids), LARGEST):
+                batch = ids[first : first + LARGEST]
                 async with self._database.connection() as connection:
                     found = await read_relationships(connection, self._engine, type, batch)
                 local = {Resource(type, id): found.get(id, []) for id in batch}
@@ -103,18 +101,18 @@ class Run:
                 self._on_progress(len(batch))
 
     async def _compare_rows(self, kind: RowKind, report: TypeReport, after: str) -> None:
-        began, done_before = time.monotonic(), report.compared
-        scan = await self._open_scan(kind, report.tenant_id)
-        async for rows in self._batches(kind, report.tenant_id, after):
+        scan, pace = await self._open_scan(kind, report.tenant_id), Pace(self._plan.rate)
+        while rows := await self._next_rows(kind, report.tenant_id, after, pace.batch):
+            last = rows[-1]["id"]
             await self._compare_batch(kind, report, rows, scan)
-            async with self._database.connection() as connection:
-                await remember(connection, report, rows[-1]["id"], apply=self._plan.apply)
+            await self._compare_dangling(kind, report, after, last)
+            async with self._database.transaction() as connection:
+                await remember(connection, report, last, apply=self._plan.apply)
             self._on_progress(len(rows))
-            ahead = (report.compared - done_before) / self._plan.rate - (time.monotonic() - began)
-            if ahead > 0:
-                await asyncio.sleep(ahead)
+            await pace.after(len(rows))
+            after = last
         await self._take(scan, report, {}, None, frozenset())
-        await self._compare_dangling(kind, report)
+        await self._compare_dangling(kind, report, after, LAST_ID)
 
     async def _open_scan(self, kind: RowKind, tenant_id: str) -> Scan | None:
         if self._projections is None:
@@ -123,14 +121,9 @@ class Run:
             own, every = await count_rows(connection, kind, tenant_id)
         return Scan(self._projections, kind.type, tenant_id, whole=every <= own * PASSED_OVER_FOR_ONE)
 
-    async def _batches(self, kind: RowKind, tenant_id: str, after: str) -> AsyncIterator[list[Any]]:
-        while True:
-            async with self._database.connection() as connection:
-                rows = await read_rows(connection, kind, tenant_id, after, BATCH)
-            if not rows:
-                return
-            yield rows
-            after = rows[-1]["id"]
+    async def _next_rows(self, kind: RowKind, tenant_id: str, after: str, limit: int) -> list[Any]:
+        async with self._database.connection() as connection:
+            return await read_rows(connection, kind, tenant_id, after, limit)
 
     async def _compare_batch(self, kind: RowKind, report: TypeReport, rows: Sequence[Any], scan: Scan | None) -> None:
         ids = [row["id"] for row in rows]
@@ -213,11 +206,12 @@ class Run:
             if drift and self._plan.apply and await projections.repair(resource):
                 report.repaired.update(finding.kind for finding in drift)
 
-    async def _compare_dangling(self, kind: RowKind, report: TypeReport) -> None:
-        after = NIL_ID
+    async def _compare_dangling(self, kind: RowKind, report: TypeReport, after: str, until: str) -> None:
         while True:
             async with self._database.connection() as connection:
-                ids = await read_dangling(connection, self._engine, kind, report.tenant_id, after, PRUNED_AT_ONCE)
+                ids = await read_dangling(
+                    connection, self._engine, kind, report.tenant_id, after, until, PRUNED_AT_ONCE
+                )
             if not ids:
                 return
             for id in ids:
