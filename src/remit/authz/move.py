@@ -7,7 +7,7 @@ the same. At the end both sides are read once more and compared.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -204,7 +204,7 @@ class Move:
 
     async def _gaps(
         self, type: str, *, look_again: bool
-    ) -> AsyncIterator[tuple[dict[Resource, list[Relationship]], dict[Resource, Gap], set[Resource]]]:
+    ) -> AsyncIterator[tuple[dict[Resource, list[Relationship]], dict[Resource, Gap], Collection[Resource]]]:
         """Batch by batch: local relationships, how SpiceDB differs, and what is changing at the moment."""
         scan = Scan(self._projections, type)
         pace, after = Pace(self._rate), str(EVERYONE)

@@ -121,6 +121,22 @@ async def list_pending(connection: Connection, limit: int = 1000) -> list[Pendin
     ]
 
 
+async def last_entry(connection: Connection) -> int:
+    """The newest entry there is, 0 where nothing waits."""
+    newest: int = await connection.fetchval("SELECT coalesce(max(id), 0) FROM outbox")
+    return newest
+
+
+async def count_waiting(connection: Connection, upto: int) -> tuple[int, int]:
+    """How many entries up to one wait for delivery, and how many of them were given up."""
+    row = await connection.fetchrow(
+        "SELECT count(*) FILTER (WHERE dead_at IS NULL) AS waiting, count(dead_at) AS dead FROM outbox WHERE id <= $1",
+        upto,
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["waiting"], row["dead"]
+
+
 async def revive(connection: Connection, resource: Resource | None) -> int:
     """Have given up or waiting entries tried again at once, of one resource or of all; return how many entries."""
     type, id = (resource.type, str(encode_id(resource.type, resource.id))) if resource else (None, None)

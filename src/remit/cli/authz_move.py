@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from remit.cli.authz import authz_commands
+from remit.cli.beside import progress_bar
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
 from remit.cli.output import print_json, print_line, print_table
 
@@ -95,16 +96,12 @@ async def _with_sides(
 
 
 async def _run(moving: "Move", to: Side, total: int, *, apply: bool, quiet: bool) -> tuple[list["TypeMove"], "Foreign"]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from remit.authz.errors import AuthzError
     from remit.identity.operator import operator_name
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     sent: dict[str, int] = {}
     taken: dict[str, int] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    with progress_bar(quiet=quiet) as progress:
         bar = progress.add_task("moving" if apply else "comparing", total=total)
         moving.on_progress = lambda n: progress.advance(bar, n)
         try:

@@ -1,16 +1,22 @@
 """`remit authz outbox`: what an engine elsewhere has not been told yet."""
 
+import asyncio
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remit.cli.context import AsJson, DataDir, Session, administer, fail
+from remit.cli.context import AsJson, DataDir, Session, administer, configured, fail, has_data
 from remit.cli.output import print_json, print_table, show, show_time
 
 if TYPE_CHECKING:
     from remit.authz.model import Resource
     from remit.authz.outbox import Pending
+    from remit.settings import Settings
+
+LEFT = 1
+POLL_SECONDS = 0.5
 
 outbox_commands = typer.Typer(help="What SpiceDB or an auth provider has not been told yet.")
 
@@ -55,6 +61,60 @@ def list_outbox(
                 for one in pending
             ],
         )
+
+
+@outbox_commands.command("wait")
+def wait(
+    seconds: Annotated[int, typer.Option("--seconds", min=0, help="How long at most.")] = 3600,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Wait until everything that waits at this moment is delivered; exit code 1 if something is left.
+
+    A running server or `remit worker` delivers.
+
+    Example:
+
+    $ remit authz outbox wait --seconds 600
+    """
+    settings = configured(data_dir=data_dir)
+    if not has_data(settings):
+        fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
+    waiting, dead = asyncio.run(_wait(settings, seconds, quiet=as_json))
+    show(
+        as_json,
+        {"waiting": waiting, "dead": dead},
+        f"{waiting} changes wait, {dead} were given up: `remit authz outbox list` says why"
+        if waiting or dead
+        else "everything is delivered",
+    )
+    if waiting or dead:
+        raise typer.Exit(LEFT)
+
+
+async def _wait(settings: "Settings", seconds: int, *, quiet: bool) -> tuple[int, int]:
+    from remit.authz.outbox import count_waiting, last_entry
+    from remit.cli.beside import progress_bar
+    from remit.db.connect import open_database
+    from remit.db.pool import Database
+
+    async with open_database(settings) as dsn:
+        database = await Database.open(dsn, size=1, timeout=settings.pool_timeout)
+        try:
+            async with database.connection() as connection:
+                upto = await last_entry(connection)
+                waiting, dead = await count_waiting(connection, upto)
+            ends = time.monotonic() + seconds
+            with progress_bar(quiet=quiet) as progress:
+                bar = progress.add_task("delivering", total=waiting)
+                while waiting and time.monotonic() < ends:
+                    await asyncio.sleep(min(POLL_SECONDS, max(0.0, ends - time.monotonic())))
+                    async with database.connection() as connection:
+                        waiting, dead = await count_waiting(connection, upto)
+                    progress.update(bar, completed=max(0, (progress.tasks[0].total or 0) - waiting))
+            return waiting, dead
+        finally:
+            await database.close()
 
 
 @outbox_commands.command("retry")

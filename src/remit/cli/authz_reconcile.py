@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from remit.cli.authz import authz_commands
+from remit.cli.beside import let_others_go_first, progress_bar
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
 from remit.cli.output import print_json, print_line, print_note, print_table
 
@@ -123,9 +124,6 @@ async def _compare(
     quiet: bool,
     backfill: bool,
 ) -> tuple[list["TypeReport"], list["Finding"]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from remit.authz.errors import AuthzError
     from remit.authz.load import load_engine, open_remote
     from remit.authz.reconcile.elsewhere import Projections
@@ -136,6 +134,8 @@ async def _compare(
     from remit.migrations.state import check_revision
 
     async with open_database(settings) as dsn:
+        if not plan.apply:
+            let_others_go_first()
         await asyncio.to_thread(check_revision, dsn)
         database = await Database.open(dsn, size=2, timeout=settings.pool_timeout)
         remote = None
@@ -149,9 +149,8 @@ async def _compare(
             remote = await open_remote(settings, engine) if plan.whole else None
             names = SubjectNames(settings.authz_subject_ids)
             projections = Projections(database, engine, remote, names, after_restore=after_restore) if remote else None
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             reports: list[TypeReport] = []
-            with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+            with progress_bar(quiet=quiet) as progress:
                 bar = progress.add_task("comparing", total=await _count(database, [id for id, _ in tenants], types))
                 run = Run(database, engine, projections, plan, lambda n: progress.advance(bar, n))
                 for id, name in tenants:
@@ -266,6 +265,6 @@ def _print(reports: Sequence["TypeReport"], samples: Sequence["Finding"], plan: 
     if not drift:
         print_line("\nclean: rows and relationships agree")
     elif plan.apply:
-        print_line(f"\n{drift - left} of {drift} repaired" + (f"; {left} are for you to decide" if left else ""))
+        print_line(f"\n{drift - left} of {drift} repaired" + (f"; {left} left, each told above" if left else ""))
     else:
         print_line(f"\n{drift} differences; --apply repairs what may be repaired")

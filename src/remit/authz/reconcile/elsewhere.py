@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from remit.authz.engine import Connection
 from remit.authz.ids import encode_text
@@ -101,7 +101,7 @@ class Projections:
 
     async def compare(
         self, local: Mapping[Resource, Sequence[Relationship]], held: Mapping[Resource, Held]
-    ) -> tuple[set[Resource], dict[Resource, Gap]]:
+    ) -> tuple[dict[Resource, datetime | None], dict[Resource, Gap]]:
         """How the projections of resources of one type differ, and of which nothing is said, as they are changing.
 
         Two readings are never of one moment: what seems to differ, and what is held of a resource that was not among
@@ -110,6 +110,10 @@ class Projections:
         Args:
             local: the local relationships of some resources.
             held: what the engine elsewhere holds, of these and perhaps of others.
+
+        Returns:
+            Those that are changing, and since when a change of theirs waits, None where it came while they were read;
+            the gaps of the others.
         """
         pending, gaps = await self.find_gaps(local, held)
         suspects = [
@@ -126,12 +130,12 @@ class Projections:
         after = await self._read_local(suspects)
         steady = {one: facts for one, facts in after.items() if set(facts) == set(before[one])}
         waiting, fresh = await self.find_gaps(steady, again)
-        pending |= waiting | (set(suspects) - steady.keys())
+        pending |= dict.fromkeys(set(suspects) - steady.keys()) | waiting
         return pending, {**{one: gap for one, gap in gaps.items() if one not in set(suspects)}, **fresh}
 
     async def find_gaps(
         self, local: Mapping[Resource, Sequence[Relationship]], held: Mapping[Resource, Held]
-    ) -> tuple[set[Resource], dict[Resource, Gap]]:
+    ) -> tuple[dict[Resource, datetime | None], dict[Resource, Gap]]:
         """How projections differ from what was read on both sides; those with a waiting change are not judged."""
         async with self._database.connection() as connection:
             pending = await self._find_pending(connection, list(local))
@@ -182,16 +186,18 @@ class Projections:
             )
             await self.remote.deliver(delivery)
 
-    async def _find_pending(self, connection: Connection, resources: Sequence[Resource]) -> set[Resource]:
+    async def _find_pending(
+        self, connection: Connection, resources: Sequence[Resource]
+    ) -> dict[Resource, datetime | None]:
         if not resources:
-            return set()
+            return {}
         rows = await connection.fetch(
-            "SELECT DISTINCT resource_id::text AS id FROM outbox"
-            " WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[])",
+            "SELECT resource_id::text AS id, min(created_at) AS since FROM outbox"
+            " WHERE resource_type = $1 AND resource_id = ANY ($2::uuid[]) GROUP BY resource_id",
             resources[0].type,
             list(by_id := {encode_text(one.type, one.id): one for one in resources}),
         )
-        return {by_id[row["id"]] for row in rows}
+        return {by_id[row["id"]]: row["since"] for row in rows}
 
     async def named(
         self, connection: Connection, local: Mapping[Resource, Sequence[Relationship]]

@@ -196,8 +196,10 @@ class Run:
         held: Mapping[Resource, Held],
     ) -> None:
         pending, gaps = await projections.compare(local, held)
-        for resource in pending:
-            self._note(report, Finding("pending", resource))
+        for resource, since in pending.items():
+            # Of what has waited since before the run, it has seen nothing that a step of the rollout could rest on.
+            behind = since is not None and since < report.started_at
+            self._note(report, Finding("behind" if behind else "pending", resource))
         for resource, gap in gaps.items():
             findings = gap.findings(resource)
             for finding in findings:
