@@ -255,6 +255,7 @@ def test_a_restored_database_and_a_restored_graph(site: Site) -> None:
             # What the dump does not know: a share, and a task of its own.
             later = site.make_task("later")
             site.run("remit authz grant task:report viewer user:bob --tenant acme")
+            site.query("UPDATE outbox SET created_at = created_at - interval '1 minute'")
             assert "behind" in site.run("remit authz reconcile --tenant acme --apply", 1)
             site.run("remit authz outbox wait --seconds 0", 1)
             site.deliver()

@@ -33,7 +33,7 @@ MEANINGS: Final[dict[FindingClass, str]] = {
     "dangling": "relationships of a resource that has no row; removed by --apply --prune",
     "not_delivered": "relationships that the engine elsewhere lacks; delivered by --apply",
     "not_removed": "relationships that the engine elsewhere still has; removed there by --apply",
-    "behind": "a change that has waited in the outbox since before this run: `remit authz outbox list` says why",
+    "behind": "a change that waited in the outbox long before this run: `remit authz outbox list` says why",
     "no_creator": "a row without a creator: its tenant and its agent reach it; who owns it is for a person to decide",
     "foreign": "relationships that others wrote to the engine elsewhere; never touched",
     "pending": "a change that came during this run and is on its way to the engine elsewhere; nothing is said of it",

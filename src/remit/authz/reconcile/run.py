@@ -1,6 +1,7 @@
 """One run of a reconciliation: type by type, batch by batch, repaired where asked, gone on with after a kill."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from remit.authz.mode_moves import read_rulings
@@ -29,6 +30,8 @@ from remit.ids import LAST_ID
 
 # Rows that are repaired in one transaction, which keeps them from being changed meanwhile.
 LOCKED_AT_ONCE: Final = 100
+# So old may be a change that its own request is still delivering.
+UNDER_WAY: Final = timedelta(seconds=5)
 MOST_SAMPLES: Final = 1000
 PRUNED_AT_ONCE: Final = 100
 
@@ -198,7 +201,7 @@ class Run:
         pending, gaps = await projections.compare(local, held)
         for resource, since in pending.items():
             # Of what has waited since before the run, it has seen nothing that a step of the rollout could rest on.
-            behind = since is not None and since < report.started_at
+            behind = since is not None and since < report.started_at - UNDER_WAY
             self._note(report, Finding("behind" if behind else "pending", resource))
         for resource, gap in gaps.items():
             findings = gap.findings(resource)
