@@ -25,6 +25,7 @@ from remit.authz.engine import Engine
 from remit.authz.errors import AuthzError, PermissionUnknown
 from remit.authz.http_contract import plain_principal
 from remit.authz.load import load_engine, make_deliverer, open_remote
+from remit.authz.measure import Measures
 from remit.authz.model import Subject
 from remit.authz.modes import ModeBook
 from remit.authz.remote_watch import RemoteWatch
@@ -125,10 +126,11 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
             database, dsn, settings.redis_url.get_secret_value() if settings.redis_url else None
         )
         app.state.audit = audit = AuditTrail(database)
-        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run, shadow.run]
+        measures = Measures(database)
+        works = [audit.run, hub.run_publisher, hub.run_listener, modes.run, schema.run, shadow.run, measures.run_drift]
         if remote_watch is not None:
             await remote_watch.prepare()
-        works += _optional_works(hub, remote_watch)
+        works += _optional_works(hub, remote_watch, measures)
         loops = [asyncio.create_task(keep_running(work.__qualname__, work)) for work in works]
         try:
             yield
@@ -167,9 +169,11 @@ async def _close(state: State, loops: Sequence[asyncio.Task[None]], identity_htt
     await state.database.close()
 
 
-def _optional_works(hub: StreamHub, remote_watch: RemoteWatch | None) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+def _optional_works(
+    hub: StreamHub, remote_watch: RemoteWatch | None, measures: Measures
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     works = [hub.redis.run_reader, hub.redis.run_writer] if hub.redis is not None else []
-    return works if remote_watch is None else [*works, remote_watch.run]
+    return works if remote_watch is None else [*works, remote_watch.run, measures.run_outbox]
 
 
 def asked_permissions() -> set[str]:

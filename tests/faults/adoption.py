@@ -271,6 +271,13 @@ async def adopt(site: Site, urls: list[str], options: argparse.Namespace) -> lis
     return judge(load.entries, old, switched)
 
 
+def _make_database(dsn: str) -> str:
+    """A database for SpiceDB, which does not hold so much in memory."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE spicedb")
+    return dsn.replace("@/remit?", "@/spicedb?")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
@@ -281,15 +288,15 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(make_data_dir())
-        spice = stack.enter_context(run_spicedb())
+        postgres = EmbeddedPostgres.start_blocking(folder)
+        stack.callback(postgres.stop_blocking)
+        spice = stack.enter_context(run_spicedb(postgres=_make_database(postgres.dsn)))
         elsewhere = {
             "REMIT_AUTHZ_ENGINE": "spicedb",
             "REMIT_SPICEDB_ENDPOINT": spice.endpoint,
             "REMIT_SPICEDB_TOKEN": spice.token,
             "REMIT_SPICEDB_TLS": "false",
         }
-        postgres = EmbeddedPostgres.start_blocking(folder)
-        stack.callback(postgres.stop_blocking)
         site = Site(folder, postgres.dsn, elsewhere)
         site.run("remit db upgrade")
         site.run(commands_of_page()[0])

@@ -3,7 +3,7 @@
 The library takes unary calls in its process only, and streams on a unix socket only; this hands both on, so that the
 product's client runs unchanged. Where a `spicedb` program is on the PATH, that is run instead.
 
-Run as a program: `python -m support.spicedb_host PORT TOKEN`. It prints `ready` once it serves.
+Run as a program: `python -m support.spicedb_host PORT TOKEN [DATABASE]`. It prints `ready` once it serves.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 from authzed.api.v1 import permission_service_pb2 as permissions
 from authzed.api.v1 import schema_service_pb2 as schemas
 from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
@@ -27,6 +28,7 @@ from support.processes import free_port
 from remit.authz.spicedb_library import start_library
 
 TOKEN = "a token of the tests"
+TABLES = Path(__file__).with_name("spicedb_tables.sql")
 START_SECONDS = 30
 
 _UNARY = {
@@ -56,20 +58,30 @@ class SpiceProcess:
 
 
 @contextmanager
-def run_spicedb(port: int | None = None, *, pausable: bool = False) -> Iterator[SpiceProcess]:
+def run_spicedb(
+    port: int | None = None, *, pausable: bool = False, postgres: str | None = None
+) -> Iterator[SpiceProcess]:
     """An empty SpiceDB in a process of its own, until the end of the block.
 
     Args:
         port: to listen on.
+        postgres: an empty database for it; by default it has everything in memory.
         pausable: the signal SIGUSR1 makes writes of relationships wait, SIGUSR2 lets new ones through again.
     """
     port = port or free_port()
     program = None if pausable else shutil.which("spicedb")
     if program:
-        flags = [f"--grpc-addr=127.0.0.1:{port}", f"--grpc-preshared-key={TOKEN}", "--datastore-engine=memory"]
+        store = ["--datastore-engine=memory"]
+        if postgres:
+            store = ["--datastore-engine=postgres", f"--datastore-conn-uri={postgres}"]
+            subprocess.run([program, "datastore", "migrate", "head", *store], check=True, stdout=subprocess.DEVNULL)
+        flags = [f"--grpc-addr=127.0.0.1:{port}", f"--grpc-preshared-key={TOKEN}", *store]
         command = [program, "serve", *flags, "--http-enabled=false", "--metrics-enabled=false"]
     else:
-        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN]
+        if postgres:
+            with psycopg.connect(postgres, autocommit=True) as connection:
+                connection.execute(TABLES.read_bytes())
+        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, *([postgres] if postgres else [])]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
@@ -135,9 +147,9 @@ def _stream(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]
     return handle
 
 
-async def serve(port: int, token: str) -> None:
+async def serve(port: int, token: str, postgres: str | None = None) -> None:
     """Serve until a signal comes."""
-    spice = start_library()
+    spice = start_library(postgres)
     streams = PermissionsServiceStub(spice.channel())
     server = grpc.aio.server()
     for service, (attribute, module, methods) in _UNARY.items():
@@ -171,4 +183,4 @@ async def serve(port: int, token: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))
+    asyncio.run(serve(int(sys.argv[1]), *sys.argv[2:]))

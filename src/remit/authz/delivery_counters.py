@@ -4,19 +4,11 @@ One cycle is everything that a request, or the worker, does to deliver one resou
 for it, `retry` once per repeat, and exactly one of `success` and `failure` at its end.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
-import structlog
-from prometheus_client import Counter, Gauge, Histogram
-
-from remit.db.pool import UNREACHABLE, Database
-from remit.errors import Unavailable
-
-log = structlog.get_logger(__name__)
+from prometheus_client import Counter, Histogram
 
 Op = Literal["register", "deregister"]
 By = Literal["request", "worker"]
@@ -28,46 +20,9 @@ LAG = Histogram(
     ["type"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 45, 60, 300, 3600),
 )
-PENDING = Gauge("remit_outbox_pending", "Changes that an engine elsewhere does not have yet.", ["kind"])
-OLDEST = Gauge("remit_outbox_oldest_seconds", "Age of the oldest change that is not delivered.", ["kind"])
-DEAD = Gauge("remit_outbox_dead", "Changes that were given up and wait for a decision.")
 
 # The contract's name of the resource in its counters.
 _NAMES = {"api_key": "agent_api_keys"}
-
-
-MEASURE_SECONDS = 5
-_MEASURE = """
-SELECT kind, count(*) FILTER (WHERE dead_at IS NULL) AS pending, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-       coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0)::float8
-         AS age
-  FROM outbox CROSS JOIN LATERAL (VALUES ('any'), (CASE WHEN revocation > 0 THEN 'revocation' END)) k (kind)
- WHERE kind IS NOT NULL GROUP BY kind
-"""
-# Ages of the oldest revocation at which it is told, in seconds: it is denied locally all the while.
-WARN_SECONDS, CRITICAL_SECONDS = 15, 45
-
-
-async def measure_outbox(database: Database) -> None:
-    """Set the gauges of what waits; a revocation that waits for long is logged."""
-    async with database.connection() as connection:
-        rows = {row["kind"]: row for row in await connection.fetch(_MEASURE)}
-    for kind in ("any", "revocation"):
-        PENDING.labels(kind).set(rows[kind]["pending"] if kind in rows else 0)
-        OLDEST.labels(kind).set(rows[kind]["age"] if kind in rows else 0)
-    DEAD.set(rows["any"]["dead"] if "any" in rows else 0)
-    age = rows["revocation"]["age"] if "revocation" in rows else 0
-    if age >= WARN_SECONDS:
-        tell = log.critical if age >= CRITICAL_SECONDS else log.warning
-        tell("a revocation is not delivered", seconds=round(age), pending=rows["revocation"]["pending"])
-
-
-async def run_measure(database: Database) -> None:
-    """Measure every few seconds until cancelled."""
-    while True:
-        with contextlib.suppress(Unavailable, *UNREACHABLE):
-            await measure_outbox(database)
-        await asyncio.sleep(MEASURE_SECONDS)
 
 
 @cache

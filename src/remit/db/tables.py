@@ -530,6 +530,7 @@ authz_reconciliations = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),
     _at("finished_at"),
     Column("clean", Boolean, nullable=False),
+    Column("drift", JSONB),
     Index("ix_authz_reconciliations_tenant_id_resource_type", "tenant_id", "resource_type", text("started_at DESC")),
 )
 

@@ -61,6 +61,12 @@ class TypeReport:
         return sum(count for kind, count in self.found.items() if kind not in HARMLESS)
 
     @property
+    def left_by_class(self) -> dict[str, int]:
+        """What disagrees still, class by class."""
+        left = {kind: count - self.repaired[kind] for kind, count in self.found.items() if kind not in HARMLESS}
+        return {kind: count for kind, count in left.items() if count}
+
+    @property
     def left(self) -> int:
         """How much disagrees still."""
         return self.drift - sum(self.repaired.values())
@@ -113,5 +119,10 @@ async def finish(connection: Connection, report: TypeReport, plan: Plan) -> None
     )
     if plan.whole and report.readable and report.registers:
         await record_reconciliation(
-            connection, report.tenant_id, report.resource_type, started_at=report.started_at, clean=report.drift == 0
+            connection,
+            report.tenant_id,
+            report.resource_type,
+            started_at=report.started_at,
+            clean=report.drift == 0,
+            drift=report.left_by_class,
         )
