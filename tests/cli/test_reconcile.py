@@ -1,6 +1,8 @@
 """Reconciliation and backfill as an operator runs them, on drift that was planted."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,13 +185,20 @@ def test_a_run_that_was_killed_goes_on(site: Site) -> None:
         "--rate",
         "500",
     ]
-    process = subprocess.Popen(command, env=clean_environment(REMIT_DATABASE_URL=site.dsn))
+    # On a terminal it shows how far it is.
+    seen, terminal = os.openpty()
+    process = subprocess.Popen(command, env=clean_environment(REMIT_DATABASE_URL=site.dsn), stderr=terminal)
+    os.close(terminal)
     try:
+        shown = b""
+        while not re.search(rb"acme: task .* \d+/1200 .*\d:\d\d:\d\d", shown):
+            shown += os.read(seen, 65536)
         while not (rows := site.query("SELECT report FROM authz_reconciling")) or not rows[0]["report"].get("compared"):
             assert process.poll() is None, "it ended before it was killed"
     finally:
         process.kill()
         process.wait()
+        os.close(seen)
     before = site.query("SELECT report FROM authz_reconciling")[0]["report"]["compared"]
     assert 0 < before < 1200
     report = json.loads(site.run("authz backfill --tenant acme --type task --json"))

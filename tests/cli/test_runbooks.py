@@ -5,9 +5,12 @@ import io
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from textwrap import indent
 from typing import TypeVar
@@ -17,12 +20,15 @@ import pytest
 from authzed.api.v1 import WriteRelationshipsRequest
 from pydantic import SecretStr
 from support.databases import make_data_dir
-from support.processes import free_port
+from support.processes import clean_environment, free_port
 from support.rows import Rows
 from support.spicedb_host import SpiceProcess, run_spicedb
 from support.world import make_world_blocking
 
 from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.schema import parse_schema
+from remit.authz.schema_print import print_schema
+from remit.authz.schema_tree import Schema
 from remit.authz.spicedb import SpiceDB
 from remit.authz.spicedb_wire import to_wire, touch
 from remit.cli import run_command
@@ -128,7 +134,7 @@ class Site(Rows):
         async def read(client: SpiceDB) -> list[Relationship]:
             return (await client.read_resource(Resource("task", id)))[0]
 
-        return {f"{one.relation}@{one.subject}" for one in self._ask(read)}
+        return {f"{one.relation}@{one.subject}" for one in self.ask(read)}
 
     def write_foreign(self, *facts: Relationship) -> None:
         """Relationships in SpiceDB that another system wrote."""
@@ -137,9 +143,11 @@ class Site(Rows):
             updates = [touch(to_wire(one)) for one in facts]
             await client._client.WriteRelationships(WriteRelationshipsRequest(updates=updates), **client._call)
 
-        self._ask(write)
+        self.ask(write)
 
-    def _ask(self, work: Callable[[SpiceDB], Awaitable[Result]]) -> Result:
+    def ask(self, work: Callable[[SpiceDB], Awaitable[Result]]) -> Result:
+        """Work as an operator of SpiceDB does."""
+
         async def run() -> Result:
             client = SpiceDB(grpc.aio.insecure_channel(self.spice.endpoint), self.spice.token)
             try:
@@ -291,7 +299,13 @@ def test_a_bad_schema_is_seen_and_taken_back(site: Site) -> None:
 
 def test_a_move_to_spicedb_and_back(site: Site) -> None:
     task = site.make_task("report")
-    site.run("remit authz reconcile --tenant acme --apply")
+    site.query(
+        "INSERT INTO tasks (id, tenant_id, agent_id, status) SELECT uuidv7(), a.tenant_id, a.id, 'RUNNING'"
+        " FROM agents a, generate_series(1, 600) WHERE a.id = %s::uuid",
+        _agent(site),
+    )
+    site.run("remit authz reconcile --tenant acme --apply --rate 100000")
+    begin_a_move_and_kill_it(site)
     commands = commands_of("move.md")
     back = commands.index("remit authz move --to embedded")
     told = {}
@@ -310,6 +324,51 @@ def test_a_move_to_spicedb_and_back(site: Site) -> None:
     assert "viewer" in site.relations(task)
     assert site.run("remit authz check task:report read user:bob --tenant acme").strip() == "allowed"
     site.deliver()
+
+
+def begin_a_move_and_kill_it(site: Site) -> None:
+    """Leave a move in its middle, with leases that nobody will give back."""
+    count = (
+        "SELECT count(*) AS n FROM projections p JOIN tasks t ON t.id = p.resource_id"
+        f" WHERE p.delivered_version IS NOT NULL AND t.tenant_id = '{_tenant(site)}'"
+    )
+    command = [sys.executable, "-m", "remit", "authz", "move", "--to", "spicedb", "--apply", "--rate", "200"]
+    environment = clean_environment(**site.own, REMIT_AUTHZ_ENGINE="spicedb")
+    process = subprocess.Popen(command, env=environment)
+    try:
+        while not site.query(count)[0]["n"]:
+            assert process.poll() is None, "it ended before it was killed"
+    finally:
+        process.kill()
+        process.wait()
+    assert 0 < site.query(count)[0]["n"] < 601
+    # As if it had been killed within a write.
+    site.query(
+        "INSERT INTO projections (resource_type, resource_id, fence, leased_until)"
+        " SELECT 'task', id, 1, now() + interval '3 seconds' FROM tasks WHERE tenant_id = %s::uuid"
+        " ORDER BY id DESC LIMIT 3",
+        _tenant(site),
+    )
+
+
+def test_no_type_moves_past_write_where_spicedb_lacks_an_operation(site: Site) -> None:
+    site.told(REMIT_AUTHZ_ENGINE="spicedb")
+    site.run("remit tenants add adopted --adopt")
+    site.run("remit authz mode set write --tenant adopted")
+    move = "remit authz mode set shadow --tenant adopted --force"
+    schema = parse_schema(site.run("remit authz schema show"), "shown")
+    lacks = parse_schema(re.sub(r"permission cancel = .*", "", print_schema(schema)), "without cancel")
+
+    async def write(client: SpiceDB, schema: Schema) -> None:
+        await client.write_schema(schema)
+
+    site.ask(partial(write, schema=lacks))
+    site.run(move, 2)
+    assert {row["mode"] for row in site.query("SELECT mode FROM authz_modes")} == {"write"}
+    site.ask(partial(write, schema=schema))
+    site.run(move)
+    assert {row["mode"] for row in site.query("SELECT mode FROM authz_modes")} == {"shadow"}
+    site.query("DELETE FROM authz_modes")
 
 
 def test_a_spicedb_beside_it(site: Site) -> None:

@@ -2,8 +2,8 @@
 
 The local relationships stay the truth on either side of a move, so that it can be left off at any point and begun
 anew: what is there already is not sent again. Resources are taken in the order of their ids, many in one write, each
-under the lease and the version that a delivery of a request has as well; whoever holds a lease at that moment delivers
-the same. At the end both sides are read once more and compared.
+under the lease and the version that a delivery of a request has as well; what somebody else delivers at that moment is
+looked at once more when he is done. At the end both sides are read once more and compared.
 """
 
 import asyncio
@@ -104,6 +104,7 @@ class Move:
         self._rate = rate
         self.on_progress: Callable[[int], object] = lambda _: None
         self.foreign = Foreign()
+        self._leased: list[Resource] = []
 
     @property
     def types(self) -> list[str]:
@@ -117,6 +118,7 @@ class Move:
             RemoteError: no answer; what was written stays, and a repeat goes on.
         """
         sent = {}
+        self._leased = []
         for type in self.types:
             sent[type] = 0
             async for local, gaps, _ in self._gaps(type, look_again=False):
@@ -125,6 +127,7 @@ class Move:
                 size = {one: len(local.get(one, [])) + len(gaps[one].beyond) + 2 for one in broken}
                 for part in in_writes(broken, size.__getitem__):
                     await self._send(part, gaps)
+        await self._send_leased()
         if any(sent.values()):
             await self._cover()
         return sent
@@ -252,6 +255,7 @@ class Move:
         """One write for resources of one type; where one stands in its way, each by itself."""
         async with self._database.connection() as connection:
             leases = {lease.resource: lease for lease in await take_leases(connection, resources, LEASE)}
+            self._leased += [resource for resource in resources if resource not in leases]
             local = await self._read(connection, resources[0].type, [encode_text(one.type, one.id) for one in leases])
             named = await self._projections.named(connection, local)
         deliveries = [_delivery(lease, named[resource], gaps[resource]) for resource, lease in leases.items()]
@@ -268,6 +272,14 @@ class Move:
         delivered = {one: (lease, self._engine.encode_rows(local[one]), True) for one, lease in leases.items()}
         async with self._database.transaction() as connection:
             await settle_all(connection, delivered)
+
+    async def _send_leased(self) -> None:
+        """Write what another one was delivering, once his lease is over: he may have been killed."""
+        for resource in self._leased:
+            for _ in range(int(LEASE.total_seconds()) + 1):
+                if await self._projections.repair(resource):
+                    break
+                await asyncio.sleep(1)
 
     async def _cover(self) -> None:
         """Have every later question be at least as fresh as all that was written."""
