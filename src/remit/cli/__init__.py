@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,6 +78,7 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code; an error is one line on standard error and 2."""
     flags = Flags()
     command = typer.main.get_command(make_app())
+    _join_lines(command)
     try:
         code = command.main(list(arguments), prog_name="remit", standalone_mode=False, obj=flags)
         sys.stdout.flush()
@@ -95,6 +96,14 @@ def run_command(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"error: {describe(error)}\n")
         return USAGE_ERROR
     return code if isinstance(code, int) else 0
+
+
+def _join_lines(command: Any) -> None:
+    """Make each paragraph of the help one line, which a terminal breaks where it ends; examples stay as they are."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(one if "$ " in one else _one_line(one) for one in paragraphs)
+    for one in getattr(command, "commands", {}).values():
+        _join_lines(one)
 
 
 def describe(error: Exception) -> str:
