@@ -328,6 +328,11 @@ async def test_a_change_in_the_graph_shows_in_the_next_answer(peer: Peer, world:
         await seed.engine.write(connection, delete=[fact for fact in facts if fact.relation == "viewer"])
     assert not await peer.may(bob, "task", task, "read")
     assert await peer.search(bob, "task") == set()
+    # An editor interrupts and writes; to cancel is the owner's.
+    async with seed.database.transaction() as connection:
+        await seed.grant(connection, resource, "editor", world.bob.subject)
+    may = {name: await peer.may(bob, "task", task, name) for name in ("read", "update", "cancel", "delete")}
+    assert may == {"read": True, "update": True, "cancel": False, "delete": False}
 
 
 # principals that do not hold ----------------------------------------------------------------------------------------
