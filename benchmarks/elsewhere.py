@@ -7,30 +7,22 @@ import argparse
 import asyncio
 import os
 import platform
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from traffic import elsewhere_report
-from traffic.load import Client, encode
-from traffic.processes import free_port
+from traffic.elsewhere_processes import make_database, run_process, run_provider, settle
+from traffic.elsewhere_rows import TESTS, measure_rows, measure_rows_beside_spicedb
+from traffic.load import Client
 from traffic.tenants import Tenant, make_tenants
 
 from remit.db.embedded import EmbeddedPostgres
-from remit.migrations.run import upgrade
 
-TESTS = Path(__file__).parents[1] / "tests"
 IN_FLIGHT = 4
-START_SECONDS = 90
 
 
 def main() -> None:
@@ -39,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.7, help="of one case in one round")
     parser.add_argument("--rows", type=int, default=1_000_000, help="tasks to reconcile and to backfill")
     parser.add_argument("--backfilled", type=int, default=200_000, help="how many of them without relationships")
-    parser.add_argument("--parts", nargs="*", default=["requests", "rows"])
+    parser.add_argument("--parts", nargs="*", default=["requests", "shadow", "rows", "beside"])
     parser.add_argument("--output", type=Path, help="folder for the page and the plot")
     options = parser.parse_args()
     found: dict[str, Any] = {}
@@ -49,8 +41,12 @@ def main() -> None:
         try:
             if "requests" in options.parts:
                 found |= measure_requests(postgres.dsn, options)
+            if "shadow" in options.parts:
+                found |= measure_shadow(postgres.dsn, options)
             if "rows" in options.parts:
                 found |= measure_rows(postgres.dsn, options)
+            if "beside" in options.parts:
+                found |= measure_rows_beside_spicedb(postgres.dsn, options)
             with psycopg.connect(postgres.dsn) as connection:
                 (version,) = connection.execute("SHOW server_version").fetchone() or ("",)
         finally:
@@ -71,7 +67,7 @@ def main() -> None:
 
 
 def measure_requests(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
-    alone, beside = _make_database(dsn, "bench_alone"), _make_database(dsn, "bench_beside")
+    alone, beside = make_database(dsn, "bench_alone"), make_database(dsn, "bench_beside")
     sys.path.insert(0, str(TESTS))
     from support.spicedb_host import run_spicedb
 
@@ -85,7 +81,7 @@ def measure_requests(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
         first = make_tenants(alone, {"off": "off", "enforce": "enforce"}, outboxed=False)
         second = make_tenants(beside, {"enforce": "enforce", "write": "write", "shadow": "shadow"}, outboxed=True)
         with run_process(alone) as here, run_process(beside, **elsewhere) as there, run_provider(alone) as provider:
-            _settle(beside)
+            settle(beside)
             cases = {
                 "create, off": (here, first["off"].create),
                 "create, embedded": (here, first["enforce"].create),
@@ -130,150 +126,35 @@ async def _rounds(
     return figures
 
 
-# rows ---------------------------------------------------------------------------------------------------------------
+# shadow -------------------------------------------------------------------------------------------------------------
 
 
-def measure_rows(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
-    database = _make_database(dsn, "bench_rows")
-    tenants = make_tenants(database, {"enforce": "enforce"}, outboxed=False)
-    tenant = tenants["enforce"]
-    tenant.fill(database, options.rows - options.backfilled, registered=True)
-    tenant.fill(database, options.backfilled, registered=False)
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
-    found: dict[str, Any] = {"rows": options.rows, "backfilled": options.backfilled}
-    found["backfill"] = _run_command(
-        database, "backfill", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
-    )
-    found["reconcile"] = _run_command(
-        database, "reconcile", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
-    )
+def measure_shadow(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The same request with and without comparisons, in turn: one at a time, and as many as saturate the server."""
+    database = make_database(dsn, "bench_shadow")
+    tenants = make_tenants(database, {"write": "write", "shadow": "shadow"}, outboxed=False)
     with run_process(database) as port:
-        found["latency"] = asyncio.run(_beside_reconciliation(database, port, tenant, options))
-    return found
+        return {
+            "shadow": {
+                in_flight: asyncio.run(_with_and_without(port, tenants, in_flight, options))
+                for in_flight in (1, IN_FLIGHT)
+            }
+        }
 
 
-async def _beside_reconciliation(
-    dsn: str, port: int, tenant: Tenant, options: argparse.Namespace
+async def _with_and_without(
+    port: int, tenants: dict[str, Tenant], in_flight: int, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Latencies of requests while a reconciliation of the default rate runs, and while it is stopped, in turn."""
-    client = Client([port], 1)
+    client = Client([port], in_flight)
     await client.open()
-    found: dict[str, list[float]] = {"with": [], "without": []}
-    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
-    try:
-        await client.run(tenant.get, seconds=4)
-        for _ in range(options.rounds * 2):
-            for name, way in (("with", signal.SIGCONT), ("without", signal.SIGSTOP)):
-                if process.poll() is not None:
-                    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
-                    await asyncio.sleep(4)
-                process.send_signal(way)
-                await asyncio.sleep(0.1)
-                found[name] += (await client.run(tenant.get, seconds=options.seconds)).latencies
-    finally:
-        process.kill()
-        process.wait()
-        client.close()
+    found: dict[str, list[float]] = {"write": [], "shadow": []}
+    for mode in found:
+        await client.run(tenants[mode].get, seconds=2)
+    for number in range(options.rounds * 2):
+        for mode in ("write", "shadow") if number % 2 else ("shadow", "write"):
+            found[mode] += (await client.run(tenants[mode].get, seconds=options.seconds)).latencies
+    client.close()
     return found
-
-
-def _start(dsn: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "remit", "authz", *arguments, "--json"]
-    return subprocess.Popen(command, env=_environment(dsn), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _run_command(dsn: str, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Rows a second of a command, and its memory over its time in MiB."""
-    began = time.monotonic()
-    process = _start(dsn, *arguments)
-    sizes: list[float] = []
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            try:
-                lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-            except OSError:
-                return
-            sizes.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    assert process.wait() == code, f"{arguments}: {process.returncode}"
-    seconds = time.monotonic() - began
-    ended.set()
-    thread.join()
-    return {"seconds": seconds, "memory": [round(size, 1) for size in sizes]}
-
-
-# processes ----------------------------------------------------------------------------------------------------------
-
-
-def _environment(dsn: str, **settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
-    return {**kept, "REMIT_DATABASE_URL": dsn, **settings}
-
-
-@contextmanager
-def run_process(dsn: str, **settings: str) -> Iterator[int]:
-    """`remit serve`; gives its port."""
-    port = free_port()
-    with _serving([sys.executable, "-m", "remit", "serve", "--port", str(port)], _environment(dsn, **settings), port):
-        yield port
-
-
-@contextmanager
-def run_provider(dsn: str) -> Iterator[int]:
-    """`remit auth serve`; gives its port."""
-    port = free_port()
-    environment = _environment(dsn, REMIT_SECRET_KEY="a key that only benchmarks know, 12345")
-    with _serving([sys.executable, "-m", "remit", "auth", "serve", "--port", str(port)], environment, port):
-        yield port
-
-
-@contextmanager
-def _serving(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
-    log = None if "REMIT_BENCH_SHOW" in os.environ else subprocess.DEVNULL
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        asyncio.run(_wait_until_ready(process, port))
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-async def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            if process.poll() is not None:
-                raise SystemExit(f"a server ended with {process.returncode}; see REMIT_BENCH_SHOW=1")
-            client = Client([port], 1)
-            try:
-                await client.open()
-                await client.one(encode(("GET", "/readyz", {}, None)))
-            except (OSError, RuntimeError):
-                await asyncio.sleep(0.1)
-            else:
-                return
-            finally:
-                client.close()
-
-
-def _settle(dsn: str) -> None:
-    """Wait until everything that was made is delivered."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        while connection.execute("SELECT 1 FROM outbox LIMIT 1").fetchone():
-            time.sleep(0.2)
-
-
-def _make_database(server: str, name: str) -> str:
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-    dsn = server.replace("@/remit?", f"@/{name}?")
-    upgrade(dsn)
-    return dsn
 
 
 if __name__ == "__main__":

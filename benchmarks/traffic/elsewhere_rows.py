@@ -1,0 +1,149 @@
+"""Reconciliation and backfill of many rows: how fast, how much memory, and what requests beside them feel."""
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from traffic.elsewhere_processes import environment_of, make_database, run_process
+from traffic.load import Client
+from traffic.tenants import Tenant, make_tenants
+
+TESTS = Path(__file__).parents[2] / "tests"
+SECONDS_TO_START = 4
+# SpiceDB's own bookkeeping of a version, and its word for no relation of a subject.
+_TO_SPICEDB = """
+COPY (
+  SELECT t.name, r.resource_id::text, n.name, s.name, coalesce(p.external_id, r.subject_id::text),
+         coalesce(sr.name, '...')
+    FROM relationships r JOIN authz_types t ON t.code = r.resource_type JOIN authz_relations n ON n.code = r.relation
+    JOIN authz_types s ON s.code = r.subject_type LEFT JOIN authz_relations sr ON sr.code = r.subject_relation
+    LEFT JOIN subjects p ON p.id = r.subject_id
+  UNION ALL
+  SELECT DISTINCT 'remit_projection', t.name || '/' || r.resource_id, 'version', 'remit_version', '1', '...'
+    FROM relationships r JOIN authz_types t ON t.code = r.resource_type
+) TO STDOUT
+"""
+_COLUMNS = "namespace, object_id, relation, userset_namespace, userset_object_id, userset_relation"
+
+
+def measure_rows(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
+    database = make_database(dsn, "bench_rows")
+    tenants = make_tenants(database, {"enforce": "enforce"}, outboxed=False)
+    tenant = tenants["enforce"]
+    tenant.fill(database, options.rows - options.backfilled, registered=True)
+    tenant.fill(database, options.backfilled, registered=False)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    found: dict[str, Any] = {"rows": options.rows, "backfilled": options.backfilled}
+    found["backfill"] = _run_command(
+        database, "backfill", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
+    )
+    found["reconcile"] = _run_command(
+        database, "reconcile", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
+    )
+    with run_process(database) as port:
+        found["latency"] = asyncio.run(_beside_reconciliation(database, port, tenant, options))
+    return found
+
+
+def measure_rows_beside_spicedb(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A reconciliation with a SpiceDB on PostgreSQL that holds everything."""
+    sys.path.insert(0, str(TESTS))
+    from support.spicedb_host import run_spicedb
+
+    database = make_database(dsn, "bench_rows_beside")
+    tenant = make_tenants(database, {"enforce": "enforce"}, outboxed=False)["enforce"]
+    tenant.fill(database, options.rows, registered=True)
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE bench_spicedb")
+    store = dsn.replace("@/remit?", "@/bench_spicedb?")
+    with run_spicedb(postgres=store) as spice:
+        elsewhere = {
+            "REMIT_AUTHZ_ENGINE": "spicedb",
+            "REMIT_SPICEDB_ENDPOINT": spice.endpoint,
+            "REMIT_SPICEDB_TOKEN": spice.token,
+            "REMIT_SPICEDB_TLS": "false",
+        }
+        with run_process(database, **elsewhere):  # it writes the schema
+            _copy(database, store)
+        arguments = ("reconcile", "--tenant", tenant.name, "--rate", "1000000")
+        return {"beside_rows": options.rows, "beside": _run_command(database, *arguments, **elsewhere)}
+
+
+def _copy(database: str, store: str) -> None:
+    """What a move would write, in one transaction of SpiceDB's own form."""
+    with psycopg.connect(database) as ours, psycopg.connect(store) as theirs:
+        theirs.execute("INSERT INTO relation_tuple_transaction DEFAULT VALUES")
+        with (
+            ours.cursor().copy(_TO_SPICEDB) as rows,
+            theirs.cursor().copy(f"COPY relation_tuple ({_COLUMNS}) FROM STDIN".encode()) as target,
+        ):
+            for data in rows:
+                target.write(data)
+    for url in (database, store):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+
+
+async def _beside_reconciliation(
+    dsn: str, port: int, tenant: Tenant, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Latencies of requests while a reconciliation of the default rate runs, and while it is stopped, in turn."""
+    client = Client([port], 1)
+    await client.open()
+    found: dict[str, list[float]] = {"with": [], "without": []}
+    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
+    try:
+        await client.run(tenant.get, seconds=SECONDS_TO_START)
+        for number in range(options.rounds * 2):
+            pair = [("with", signal.SIGCONT), ("without", signal.SIGSTOP)]
+            for name, way in pair if number % 2 else pair[::-1]:
+                if process.poll() is not None:
+                    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
+                    await asyncio.sleep(SECONDS_TO_START)
+                process.send_signal(way)
+                await asyncio.sleep(0.1)
+                found[name] += (await client.run(tenant.get, seconds=options.seconds)).latencies
+    finally:
+        process.kill()
+        process.wait()
+        client.close()
+    return found
+
+
+def _start(dsn: str, *arguments: str, **settings: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "remit", "authz", *arguments, "--json"]
+    environment = environment_of(dsn, **settings)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _run_command(dsn: str, *arguments: str, **settings: str) -> dict[str, Any]:
+    """Rows a second of a command, and its memory over its time in MiB."""
+    began = time.monotonic()
+    process = _start(dsn, *arguments, **settings)
+    sizes: list[float] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            try:
+                lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                return
+            sizes.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert process.wait() == 0, f"{arguments}: {process.returncode}"
+    seconds = time.monotonic() - began
+    ended.set()
+    thread.join()
+    return {"seconds": seconds, "memory": [round(size, 1) for size in sizes]}
