@@ -89,6 +89,7 @@ class Pending:
     last_error: str | None
 
 
+MOST_LISTED = 1000
 _LIST = """
 SELECT n.name, o.resource_type, coalesce(min(i.text), o.resource_id::text) AS resource_id,
        count(*) AS entries, max(o.revocation) > 0 AS revocation,
@@ -103,7 +104,7 @@ SELECT n.name, o.resource_type, coalesce(min(i.text), o.resource_id::text) AS re
 """
 
 
-async def list_pending(connection: Connection, limit: int = 1000) -> list[Pending]:
+async def list_pending(connection: Connection, limit: int = MOST_LISTED) -> list[Pending]:
     """Resources whose projection is behind: revocations first, then the oldest."""
     rows = await connection.fetch(_LIST, limit)
     return [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from remit.cli.context import AsJson, DataDir, Session, administer, configured, fail, has_data
-from remit.cli.output import print_json, print_table, show, show_time
+from remit.cli.output import print_json, print_note, print_table, show, show_time
 
 if TYPE_CHECKING:
     from remit.authz.model import Resource
@@ -35,7 +35,7 @@ def list_outbox(
 
     $ remit authz outbox list
     """
-    from remit.authz.outbox import list_pending
+    from remit.authz.outbox import MOST_LISTED, list_pending
 
     async def read(session: Session) -> list["Pending"]:
         return await list_pending(session.connection)
@@ -61,6 +61,8 @@ def list_outbox(
                 for one in pending
             ],
         )
+        if len(pending) == MOST_LISTED:
+            print_note(f"These are the first {MOST_LISTED:,}; there may be more.")
 
 
 @outbox_commands.command("wait")
