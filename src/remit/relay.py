@@ -32,13 +32,17 @@ GRACE = timedelta(seconds=2.5)
 # Revocations first, then the oldest. A lease keeps two workers from one resource. Ids that are stored hashed are read
 # back: those of other servers' resources are no UUIDs.
 _DUE = """
-SELECT o.resource_type, coalesce(min(i.text), o.resource_id::text) AS resource_id
-  FROM outbox o LEFT JOIN projections p USING (resource_type, resource_id)
-  LEFT JOIN authz_types t ON t.name = o.resource_type
-  LEFT JOIN authz_ids i ON i.type = t.code AND i.id = o.resource_id
- WHERE o.dead_at IS NULL AND (p.leased_until IS NULL OR p.leased_until < now())
-   AND coalesce(p.retry_at, o.created_at + $1::interval) <= now()
- GROUP BY o.resource_type, o.resource_id ORDER BY max(o.revocation) DESC, min(o.id) LIMIT $2
+WITH due AS (
+  SELECT o.resource_type, o.resource_id, o.revocation, o.id
+    FROM outbox o LEFT JOIN projections p USING (resource_type, resource_id)
+   WHERE o.dead_at IS NULL AND (p.leased_until IS NULL OR p.leased_until < now())
+     AND coalesce(p.retry_at, o.created_at + $1::interval) <= now()
+   ORDER BY o.revocation DESC, o.id LIMIT $2
+)
+SELECT d.resource_type, coalesce(min(i.text), d.resource_id::text) AS resource_id, count(*) AS entries
+  FROM due d LEFT JOIN authz_types t ON t.name = d.resource_type
+  LEFT JOIN authz_ids i ON i.type = t.code AND i.id = d.resource_id
+ GROUP BY d.resource_type, d.resource_id ORDER BY max(d.revocation) DESC, min(d.id)
 """
 
 
@@ -80,7 +84,7 @@ async def relay_once(database: Database, agents: AgentClient, deliverer: Deliver
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             log.error("a delivery ended with an error", exc_info=outcome)
-    return len(rows) == BATCH
+    return bool(sum(row["entries"] for row in rows) == BATCH)
 
 
 async def _deliver_in_bulk(

@@ -599,6 +599,7 @@ outbox = Table(
     Column("forward", Boolean, nullable=False, server_default=text("false")),
     Index("ix_outbox_resource", "resource_type", "resource_id", "version"),
     Index("ix_outbox_tenant_id_resource_type", "tenant_id", "resource_type"),
+    Index("ix_outbox_due", text("revocation DESC"), "id", postgresql_where=text("dead_at IS NULL")),
 )
 
 # What an engine elsewhere holds of each resource, as far as Remit knows: the version that was delivered last, and who
