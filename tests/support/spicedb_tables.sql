@@ -22,6 +22,10 @@ CREATE TABLE relation_tuple (
     (namespace, object_id, relation, userset_namespace, userset_object_id, userset_relation, deleted_xid)
 );
 CREATE INDEX ON relation_tuple (userset_object_id, userset_namespace, userset_relation, namespace, relation);
+CREATE INDEX ON relation_tuple (userset_namespace, userset_relation, namespace, relation);
+CREATE INDEX ON relation_tuple (namespace, relation, userset_namespace)
+  INCLUDE (userset_object_id, userset_relation, caveat_name, caveat_context) WHERE deleted_xid = '9223372036854775807';
+CREATE INDEX ON relation_tuple (created_xid);
 CREATE INDEX ON relation_tuple (deleted_xid DESC) WHERE deleted_xid < '9223372036854775807';
 CREATE TABLE namespace_config (
   namespace varchar NOT NULL, serialized_config bytea NOT NULL,
