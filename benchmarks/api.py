@@ -8,7 +8,9 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +54,8 @@ def read_options() -> argparse.Namespace:
 
 def main() -> None:
     options = read_options()
+    # A run that is cut short stops its database as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     results = load(options.output / "api.json") if options.output else Results()
     # Not under /tmp with a long name: a socket's path is bounded.
     with tempfile.TemporaryDirectory(prefix="rb-") as folder, run_agent() as agent:
