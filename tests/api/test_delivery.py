@@ -86,6 +86,20 @@ async def test_a_service_account_is_its_owner(spiced: tuple[Server, World], grap
     assert "owner@service_account:bot" in await read(graph, "task", task["id"])
 
 
+async def test_what_nobody_made_is_registered_without_an_owner(
+    spiced: tuple[Server, World], graph: SpiceDB, fake: FakeAgent
+) -> None:
+    server, world = spiced
+    agent = await world.make_agent(fake.url)  # by the operator
+    creators = "creator_user_id, creator_service_account_id, creator_agent_id"
+    (row,) = await world.seed.fetch(f"SELECT {creators} FROM agents WHERE id = $1", agent.id)
+    assert set(row.values()) == {None}
+    await relay(server)
+    there = await read(graph, "agent", agent.id)
+    assert f"tenant@tenant:{world.tenant_id}" in there
+    assert not any(fact.startswith("owner@") for fact in there)
+
+
 async def test_a_share_and_a_revoke_are_delivered_like_the_rest(
     spiced: tuple[Server, World], graph: SpiceDB, fake: FakeAgent
 ) -> None:

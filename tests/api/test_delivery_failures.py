@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from support.agent import FakeAgent
 from support.graph import World, make_world, open_seeder
+from support.modes import move
 from support.outbox import relay, spicedb_settings
 from support.processes import free_port
 from support.server import Server, serve
@@ -18,6 +19,7 @@ from support.spicedb_host import SpiceProcess, run_spicedb
 
 from remit.authz.errors import PreconditionFailed
 from remit.authz.model import Resource
+from remit.authz.modes import MODES
 from remit.authz.projection import take_lease
 from remit.authz.remote import Delivery, RemoteError
 from remit.authz.spicedb import SpiceDB
@@ -208,33 +210,32 @@ async def test_a_repeat_by_name_delivers_and_calls_the_agent(
         assert [call.method for call in fake.calls] == ["task/create"]
 
 
-async def test_deleting_a_missing_name_is_the_same_404_with_and_without_an_engine_elsewhere(
-    database: str, spice: SpiceProcess, world: World
+async def test_deleting_a_missing_name_is_the_same_404_in_every_mode_with_and_without_an_engine_elsewhere(
+    database: str, spice: SpiceProcess, own_server: Server, own_world: World
 ) -> None:
-    own = await world.alice.delete("/tasks/name/nowhere")
-    async with installation(database, spice) as (_, elsewhere):
-        other = await elsewhere.alice.delete("/tasks/name/nowhere")
-    told = [{**answer.json(), "request_id": None} for answer in (own, other)]
-    assert (own.status_code, told[0]) == (other.status_code, told[1])
-    assert own.status_code == 404
+    told = {}
+    async with installation(database, spice) as (server, elsewhere):
+        for engine, at, world in (("embedded", own_server, own_world), ("spicedb", server, elsewhere)):
+            for mode in reversed(MODES):
+                await move(world.seed, world.tenant_id, mode, at)
+                answer = await world.alice.delete("/tasks/name/nowhere")
+                assert answer.status_code == 404
+                told[engine, mode] = {**answer.json(), "request_id": None}
+    assert len(told) == 2 * len(MODES)
+    assert all(one == told["embedded", "off"] for one in told.values())
 
 
 async def test_a_tenant_that_registers_nothing_calls_nobody(
     database: str, spice: SpiceProcess, fake: FakeAgent
 ) -> None:
-    """One tenant is switched on; `success` is counted there and nowhere else."""
+    """Then one of two tenants is switched on: `success` is counted there and nowhere else."""
     async with installation(database, spice) as (server, world):
-        agent = await world.make_agent(fake.url)
+        mine = await world.make_agent(fake.url)
         theirs = await world.seed.make_agent(world.mallory.tenant_id, fake.url)
-        await world.seed.execute(
-            "INSERT INTO authz_modes (tenant_id, resource_type, mode, changed_by, version)"
-            " SELECT $1, type, 'off', 'test', n FROM unnest($2::text[]) WITH ORDINALITY u (type, n)",
-            world.mallory.tenant_id,
-            ["tenant", "agent", "task"],
-        )
-        async with server.database.connection() as connection:
-            await server.app.state.decider.modes.refresh(connection)
+        for tenant_id in (world.tenant_id, world.mallory.tenant_id):
+            await move(world.seed, tenant_id, "off", server)
         calls, counts = fail_first(server, 0), Counts()
+        await world.alice.make_task(mine)
         task = await world.mallory.make_task(theirs)
         assert (calls, counts.since()) == ([], {"attempt": 0, "retry": 0, "success": 0})
         # Nor where a deliverer died, and so may have told of it: there was nothing to tell.
@@ -243,8 +244,12 @@ async def test_a_tenant_that_registers_nothing_calls_nobody(
         assert (await world.mallory.delete(f"/tasks/{task['id']}")).status_code == 200
         assert (calls, counts.since()) == ([], {"attempt": 0, "retry": 0, "success": 0})
         assert await world.seed.fetch("SELECT * FROM outbox WHERE resource_id = $1", task["id"]) == []
-        await world.alice.make_task(agent)
+
+        await move(world.seed, world.tenant_id, "write", server)
+        registered = await world.alice.make_task(mine)
+        await world.mallory.make_task(theirs)
         assert {**counts.since(), "retry": 0} == {"attempt": 1, "retry": 0, "success": 1}
+        assert {delivery.resource.id for delivery in calls} == {registered["id"]}
 
 
 class Packets(asyncio.DatagramProtocol):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 from support.graph import Json, Party, Seeder, World, open_seeder
+from support.modes import move
 from support.processes import ServerProcess, run_remit
 from support.provider import SECRET_KEY, ProviderProcess
 
@@ -113,6 +114,20 @@ async def test_a_user_creates_shares_and_revokes(
         assert (await alice.get(f"/tasks/{task['id']}")).status_code == 404
         ready = (await http.get("/readyz")).json()
         assert ready["checks"]["engine"] == "ok"
+
+        # A name that nobody has is the same 404 where roles decide.
+        missing = await alice.delete("/tasks/name/nowhere")
+        other_task = await make_task(alice, "another")
+        await move(rows, tenant_id, "off")
+        for _ in range(WAIT_SECONDS * 10):
+            refused = await alice.put(f"/tasks/{other_task['id']}/access", body)
+            if refused.json()["detail"].startswith("Roles in the tenant decide"):
+                break
+            await asyncio.sleep(0.1)
+        again = await alice.delete("/tasks/name/nowhere")
+        assert (missing.status_code, again.status_code) == (404, 404)
+        assert {**missing.json(), "request_id": None} == {**again.json(), "request_id": None}
+        assert refused.json()["detail"].startswith("Roles in the tenant decide")
 
 
 async def settle(rows: Seeder) -> None:
