@@ -182,6 +182,7 @@ async def test_a_schema_applied_meanwhile_is_written_to_spicedb(
         agent = await world.make_agent(fake.url)
         task = await world.alice.make_task(agent)
         await world.alice.share(task, world.bob, "viewer")
+        await relay(server)  # while something waits, what is known here counts
         assert (await world.bob.delete(f"/tasks/{task['id']}")).status_code == 403
         shown = print_schema(server.app.state.engine.schema)
         (tmp_path / "mine.zed").write_text(
