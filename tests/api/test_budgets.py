@@ -40,8 +40,8 @@ async def test_statements_of_a_request(own_server: Server, own_world: World, fak
     assert await count("GET", f"/messages?task_id={task['id']}") == 2
     assert await count("GET", "/me") == 1
     # task/create: at most 6 with authentication; an unnamed one needs no look-up of its name.
-    assert await count("POST", rpc, {"method": "task/create", "params": {}}) == 2
-    assert await count("POST", rpc, {"method": "task/create", "params": {"name": "new"}}) == 3
+    assert await count("POST", rpc, {"method": "task/create", "params": {}}) == 1
+    assert await count("POST", rpc, {"method": "task/create", "params": {"name": "new"}}) == 2
     assert await count("POST", rpc, {"method": "task/create", "params": {"name": "known"}}) == 1
     assert await count("POST", rpc, {"method": "event/send", "params": {"task_id": task["id"]}}) == 2
     assert await count("PUT", f"/tasks/{task['id']}", {"task_metadata": {"a": 1}}) == 2

@@ -38,6 +38,34 @@ async def test_sixteen_different_names_make_sixteen_tasks(world: World, fake: Fa
     assert len({answer["id"] for answer in answers}) == 16
 
 
+async def test_no_task_is_made_of_an_agent_that_cannot_take_it(world: World, fake: FakeAgent) -> None:
+    nowhere = {kind: await world.make_agent(None, kind) for kind in ("sync", "async")}
+    asynchronous, hidden = await world.make_agent(fake.url, "async"), await world.make_agent(fake.url, private=True)
+    message, named = {"content": text("x")}, {"name": "n"}
+    may_use = {"subject_type": "user", "subject_id": "viewer", "role": "viewer"}
+    assert (await world.root.put(f"/agents/{asynchronous.id}/access", may_use)).status_code == 200
+    refused = [
+        (world.alice, nowhere["async"], "task/create", {}, 400),
+        (world.alice, nowhere["async"], "task/create", named, 400),
+        (world.alice, nowhere["sync"], "message/send", message, 400),
+        (world.alice, asynchronous, "message/send", message, 400),
+        (world.alice, asynchronous, "message/send", {**message, "task_name": "n"}, 400),
+        (world.viewer, asynchronous, "task/create", {}, 403),
+        (world.alice, hidden, "task/create", {}, 404),
+        (world.alice, hidden, "task/create", named, 404),
+        (world.mallory, asynchronous, "task/create", {}, 404),
+    ]
+    for party, agent, method, params, status in refused:
+        for path in (f"/agents/{agent.id}/rpc", f"/agents/name/{agent.name}/rpc"):
+            answer = await party.post(path, {"method": method, "params": params})
+            assert answer.status_code == status, (party.name, method, params, answer.text)
+    for table in ("tasks", "agent_task_trackers"):
+        assert await world.seed.fetch(f"SELECT 1 FROM {table} WHERE tenant_id = $1", world.tenant_id) == []
+    made = await world.alice.post(f"/agents/name/{nowhere['sync'].name}/rpc", {"method": "task/create"})
+    facts = await world.seed.relationships_of("task", made.json()["result"]["id"])
+    assert nowhere["sync"].subject in [fact.subject for fact in facts]
+
+
 Ask = Callable[[Party, str, str], Awaitable[tuple[int, str]]]
 
 

@@ -1,7 +1,8 @@
 """The port: what Remit asks of an authorization engine. `postgres.py` is the embedded one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import asyncpg
@@ -100,13 +101,21 @@ class Engine(Protocol):
     ) -> list[bool]:
         """The same for many resources of one type, in one round trip; answers in the order asked."""
 
-    def insert_sql(self, params: Params, relationships: Sequence[Relationship], *, when: str = "TRUE") -> str:
+    def insert_sql(
+        self,
+        params: Params,
+        relationships: Sequence[Relationship],
+        *,
+        when: str = "TRUE",
+        found: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         """An `INSERT INTO relationships …` to be one part of a `WITH`; existing relationships stay as they are.
 
         Args:
             params: the statement's parameters.
             relationships: what to write; types, relations and subjects are checked against the schema.
             when: a SQL condition, evaluated once: nothing is written where it is false.
+            found: SQL of ids that only the statement finds, by the ids that stand for them in `relationships`.
 
         Raises:
             RelationshipError: a relationship that the schema does not allow.

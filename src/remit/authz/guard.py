@@ -73,15 +73,12 @@ class Verdict:
     tenant_allowed: bool
 
 
-GUARD_COLUMNS = ("guard_own", "guard_allowed", "guard_readable", "guard_tokens", "guard_id", "guard_tenant")
-
-
 class Question:
     """One question about one resource, as a statement; what it found is given to `settle`.
 
     Attributes:
-        statement: selects the columns that were asked for and `columns`; no row for what is absent, or one of nulls.
-        columns: what `settle` reads.
+        statement: selects the columns that were asked for and those that `settle` reads; for what is absent it has no
+            row, or one of nulls.
         is_here: the statement's `guard_allowed` is the whole answer, so that a write may depend on it.
     """
 
@@ -125,11 +122,9 @@ class Question:
                 f" FROM {kind.table} t CROSS JOIN LATERAL (SELECT {may.sql} AS allowed OFFSET 0) g"
             )
         self.statement = f"SELECT {columns}, {asked} WHERE {match} AND {kind.alive}"
-        self.columns: tuple[str, ...] = GUARD_COLUMNS
         self._presumed = caller.presumed is not None
         if (presumption := caller.presumed) is not None:
             # The caller's key is asked about in the same statement, which has an answer for an absent row too.
-            self.columns = (*GUARD_COLUMNS, "guard_good")
             self.statement = (
                 f"SELECT w.guard_good, q.* FROM (SELECT {presumption.sql(params)} AS guard_good OFFSET 0) w"
                 f" LEFT JOIN LATERAL ({self.statement}) q ON w.guard_good"
@@ -139,12 +134,12 @@ class Question:
         """The statement with a write that depends on its answer, for where `is_here`.
 
         Args:
-            write: WITH queries that insert from `asked` where `guard_allowed`; the last one is called `written`.
+            write: WITH queries that insert from `asked` where `guard_allowed`, and `guard_tenant` if that was asked;
+                the last one is called `written`, and no column of it is called like one that was asked for.
         """
-        asked = ", ".join(f"asked.{name}" for name in self.columns)
         return (
             f"WITH asked AS MATERIALIZED ({self.statement}), {write}"
-            f" SELECT {asked}, written.* FROM asked LEFT JOIN written ON TRUE"
+            " SELECT asked.*, written.* FROM asked LEFT JOIN written ON TRUE"
         )
 
     async def settle(self, row: asyncpg.Record | None) -> Verdict:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import asyncpg
@@ -37,7 +38,14 @@ class Writes(Tokens):
         """An `INSERT INTO outbox …` to stand beside `insert_sql`; None where nothing is kept elsewhere."""
         return entry_sql(params, resource, tenant_id, when=when) if self.outboxed else None
 
-    def insert_sql(self, params: Params, relationships: Sequence[Relationship], *, when: str = "TRUE") -> str:
+    def insert_sql(
+        self,
+        params: Params,
+        relationships: Sequence[Relationship],
+        *,
+        when: str = "TRUE",
+        found: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         """An `INSERT INTO relationships …` to be one part of a `WITH`; existing relationships stay as they are.
 
         An existing one that has expired is replaced.
@@ -51,9 +59,13 @@ class Writes(Tokens):
                 if side.id != "*" and not is_stored_as_is(side.id):
                     raise RelationshipError(f"{relationship}: {side.id!r} is not a UUID; use write()")
         rows = encode_relationships(self.schema, self._loaded.codes, relationships)
+
+        def id_sql(id: uuid.UUID) -> str:
+            return found.get(str(id)) or params.add(id, "uuid")
+
         values = ", ".join(
-            f"({row.resource_type}::smallint, {params.add(row.resource_id, 'uuid')}, {row.relation}::smallint,"
-            f" {row.subject_type}::smallint, {params.add(row.subject_id, 'uuid')}, {row.subject_relation}::smallint,"
+            f"({row.resource_type}::smallint, {id_sql(row.resource_id)}, {row.relation}::smallint,"
+            f" {row.subject_type}::smallint, {id_sql(row.subject_id)}, {row.subject_relation}::smallint,"
             f" {'NULL::timestamptz' if row.expires_at is None else params.add(row.expires_at, 'timestamptz')})"
             for row in rows
         )

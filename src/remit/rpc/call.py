@@ -1,4 +1,4 @@
-"""What every call to an agent has with it, and the calls other than `message/send`."""
+"""What every call to an agent has with it, and the calls other than `message/send` and `task/create`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,14 @@ from typing import Any
 
 import asyncpg
 
-from remit.agents.service import AGENT
 from remit.authz.caller import Caller
-from remit.authz.delivery import Outcome
-from remit.authz.guard import Verdict, absent, deny_tenant, judge, label_of, probe
-from remit.authz.model import Resource
-from remit.authz.outbox import forward_later
+from remit.authz.guard import Verdict, absent, judge, label_of, probe
 from remit.background import Background
-from remit.errors import AgentTrouble, BadRequest, Forbidden, NotFound, NotRegistered
+from remit.errors import AgentTrouble, BadRequest, NotFound
 from remit.events import insert_event
 from remit.rpc.answers import AgentError
 from remit.rpc.client import AgentClient, AgentMethod
-from remit.rpc.envelope import CreateTaskParams, SendEventParams, TaskRef
+from remit.rpc.envelope import SendEventParams, TaskRef
 from remit.settings import Settings
 from remit.streams.hub import StreamHub
 from remit.tasks.service import (
@@ -27,11 +23,8 @@ from remit.tasks.service import (
     TERMINAL,
     Task,
     change_status,
-    find_repeated,
-    insert_task,
     publish_task,
     read_task,
-    reuse_task,
 )
 from remit.telemetry.metrics import AGENT_CALLS
 
@@ -116,120 +109,12 @@ def require_own_agent(context: CallContext, row: asyncpg.Record, label: str) -> 
     return row
 
 
-async def authorize_create(context: CallContext) -> dict[str, Any]:
-    """The agent in the path, if the caller may create a task of it: `execute` on it and `create_task` on the tenant.
+def require_address(agent: Mapping[str, Any]) -> str:
+    """Where an agent is called.
 
     Raises:
-        NotFound: the agent is absent for this caller.
-        Forbidden: one of the two is missing.
+        BadRequest: it has not said so yet.
     """
-    caller = context.caller
-    verdict = await probe(
-        caller,
-        AGENT,
-        "execute",
-        id=context.agent_id,
-        name=context.agent_name,
-        columns="t.id, to_jsonb(t) AS agent",
-        tenant_permission="create_task",
-    )
-    label = label_of(id=context.agent_id, name=context.agent_name)
-    row = judge(caller, AGENT, "execute", verdict, label)
-    if not verdict.tenant_allowed:
-        raise deny_tenant(caller, "create_task")
-    agent: dict[str, Any] = row["agent"]
-    return agent
-
-
-async def get_or_create_task(
-    context: CallContext,
-    *,
-    name: str | None,
-    params: dict[str, Any] | None,
-    task_metadata: dict[str, Any] | None = None,
-) -> tuple[Task, dict[str, Any]]:
-    """The task of a name, made if there is none; with no name a new one. Nothing is sent to the agent.
-
-    Returns:
-        The task and its agent's row.
-
-    Raises:
-        NotFound: the name is another's, unseen; or the agent is absent for this caller.
-        Forbidden: the task may be read but not updated, or one may not create.
-    """
-    caller = context.caller
-    while True:
-        if name is not None:
-            verdict = await probe_task(context, "update", name=name)
-            if verdict.row is not None:
-                judge(caller, TASK, "update", verdict, label_of(name=name))
-                require_own_agent(context, verdict.row, label_of(name=name))
-                row = await reuse_task(caller, context.hub, verdict, name, params)
-                if context.settings.authz_on_register_failure == "error":
-                    await _register_elsewhere(context, row["id"])
-                return read_task(row), row["agent"]
-        elif context.repeated and (earlier := await _find_earlier(context)) is not None:
-            return earlier
-        agent = await authorize_create(context)
-        if agent["acp_type"] != "sync":
-            _require_address(agent)
-        async with caller.database.connection() as connection:
-            inserted = await insert_task(
-                connection,
-                caller.engine,
-                tenant_id=caller.principal.tenant_id,
-                agent_id=agent["id"],
-                creator=caller.subject,
-                name=name,
-                params=params,
-                task_metadata=task_metadata,
-                request_hash=context.request_hash if name is None else None,
-            )
-        if inserted is not None:
-            caller.questions.add((TASK.type, "read", inserted["id"]))
-            await _register_elsewhere(context, inserted["id"])
-            return read_task(inserted), agent
-        # Another call took the name between the two statements: it is looked at like any existing task.
-
-
-async def _register_elsewhere(context: CallContext, task_id: str) -> None:
-    """Tell an engine elsewhere of a task, if there is one and it does not know yet.
-
-    Raises:
-        NotRegistered: it could not be told, and the settings say that this is an error.
-        Forbidden: it refuses the task.
-    """
-    caller = context.caller
-    if caller.delivery is None:
-        return
-    result = await caller.tell(Resource(TASK.type, task_id))
-    if result.outcome is Outcome.REFUSED:
-        raise Forbidden(
-            "The authorization engine refuses to register the task, which is kept. An operator sees why.",
-            data={"task_id": task_id},
-        )
-    if result.outcome is Outcome.PENDING and context.settings.authz_on_register_failure == "error":
-        async with caller.database.connection() as connection:
-            waits = await forward_later(connection, Resource(TASK.type, task_id))
-        if waits:
-            raise NotRegistered(task_id)
-
-
-async def _find_earlier(context: CallContext) -> tuple[Task, dict[str, Any]] | None:
-    # The client lost the answer, not the task that the first request made.
-    async with context.caller.database.connection() as connection:
-        id = await find_repeated(connection, context.caller.principal, context.request_hash)
-    if id is None:
-        return None
-    verdict = await probe_task(context, "update", id=id)
-    if verdict.row is None:
-        return None
-    row = judge(context.caller, TASK, "update", verdict, label_of(id=id))
-    require_own_agent(context, row, label_of(id=id))
-    return read_task(row), row["agent"]
-
-
-def _require_address(agent: Mapping[str, Any]) -> str:
     if not agent["acp_url"]:
         raise BadRequest("The agent has not registered yet. Start its process, then try again.")
     url: str = agent["acp_url"]
@@ -244,7 +129,7 @@ def require_type(agent: Mapping[str, Any], method: str, *types: str) -> None:
     """
     if agent["acp_type"] not in types:
         raise BadRequest(f"{method} is not a method of {agent['acp_type']} agents.")
-    _require_address(agent)
+    require_address(agent)
 
 
 def agent_params(task: Task, agent: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,7 +147,7 @@ async def call_agent(
     """
     try:
         await context.agents.call(
-            _require_address(agent),
+            require_address(agent),
             method,
             {**agent_params(task, agent), **params},
             request_id=context.caller.request_id,
@@ -272,27 +157,6 @@ async def call_agent(
         AGENT_CALLS.labels(method, type(error).__name__).inc()
         raise AgentTrouble(str(error)) from error
     AGENT_CALLS.labels(method, "ok").inc()
-
-
-async def create_task(context: CallContext, params: CreateTaskParams) -> Task:
-    """`task/create`: get or create the task, then tell an async agent. A sync agent is not called."""
-    task, agent = await get_or_create_task(
-        context, name=params.name, params=params.params, task_metadata=params.task_metadata
-    )
-    if agent["acp_type"] == "sync" or (task.status in TERMINAL and task.status != "FAILED"):
-        return task
-    try:
-        await call_agent(context, "task/create", task, agent, params=task.params)
-    except AgentTrouble as error:
-        await fail_task(context, task.id, error.message)
-        raise
-    if task.status == "FAILED":
-        async with context.caller.database.connection() as connection:
-            resumed = await change_status(connection, task.id, "RUNNING", "Task resumed", only_from=("FAILED",))
-        if resumed is not None:
-            publish_task(context.hub, resumed)
-            return resumed
-    return task
 
 
 async def fail_task(context: CallContext, task_id: str, reason: str) -> None:
@@ -340,7 +204,7 @@ async def cancel_task(context: CallContext, params: TaskRef) -> Task:
 async def interrupt_task(context: CallContext, params: TaskRef) -> Task:
     """`task/interrupt`: tell the agent, which says itself when it has stopped; nothing is written."""
     row = await find_task(context, params, "update")
-    _require_address(row["agent"])
+    require_address(row["agent"])
     task = read_task(row)
     await call_agent(context, "task/interrupt", task, row["agent"])
     return task

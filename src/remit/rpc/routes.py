@@ -19,7 +19,8 @@ from remit.errors import AgentTrouble, AuthorizationUnavailable, Invalid, Refuse
 from remit.idempotency import hash_request
 from remit.limits import StreamTicket, TicketedStream
 from remit.paging import Id
-from remit.rpc.call import CallContext, cancel_task, create_task, interrupt_task, send_event
+from remit.rpc.call import CallContext, cancel_task, interrupt_task, send_event
+from remit.rpc.create import create_task
 from remit.rpc.envelope import (
     Call,
     CallRefused,

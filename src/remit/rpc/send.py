@@ -17,13 +17,12 @@ from remit.rpc.answers import AgentError
 from remit.rpc.call import (
     CallContext,
     agent_params,
-    authorize_create,
     fail_task,
     find_task,
-    get_or_create_task,
     probe_task,
     require_type,
 )
+from remit.rpc.create import get_or_create_task
 from remit.rpc.envelope import RpcId, SendMessageParams, TaskRef, failure, success
 from remit.rpc.fold import CreateMessage, Fold, FoldError, ForwardUpdate, Step, StoreMessage
 from remit.tasks.service import Task, change_status, publish_task, read_task
@@ -78,12 +77,9 @@ def _require_open(task: Task) -> None:
 
 
 async def _find_or_create(context: CallContext, params: SendMessageParams) -> tuple[Task, Mapping[str, Any]]:
-    if params.task_id is None and params.task_name is None:
-        require_type(await authorize_create(context), "message/send", "sync")
-        return await get_or_create_task(context, name=None, params=params.task_params)
-    if params.task_name is not None and (await probe_task(context, "update", name=params.task_name)).row is None:
-        require_type(await authorize_create(context), "message/send", "sync")
-        return await get_or_create_task(context, name=params.task_name, params=params.task_params)
+    name = params.task_name if params.task_id is None else None
+    if params.task_id is None and (name is None or (await probe_task(context, "update", name=name)).row is None):
+        return await get_or_create_task(context, name=name, params=params.task_params, for_message=True)
     row = await find_task(context, params, "update")
     return read_task(row), row["agent"]
 

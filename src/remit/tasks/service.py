@@ -89,39 +89,77 @@ async def insert_task(
     Returns:
         The row with `COLUMNS`, or None when the name is taken.
     """
-    task_id = new_id()
     sql = Params()
-    task, tenant, agent = sql.add(task_id, "uuid"), sql.add(tenant_id, "uuid"), sql.add(agent_id, "uuid")
+    queries = insert_task_sql(
+        sql,
+        engine,
+        tenant_id=tenant_id,
+        agent_id=agent_id,
+        creator=creator,
+        name=name,
+        params=params,
+        task_metadata=task_metadata,
+        request_hash=request_hash,
+    )
+    return await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *sql.values)
+
+
+def insert_task_sql(
+    sql: Params,
+    engine: Engine,
+    *,
+    tenant_id: str,
+    agent_id: str | None,
+    creator: Subject | None,
+    name: str | None,
+    params: dict[str, Any] | None,
+    task_metadata: dict[str, Any] | None,
+    request_hash: bytes | None,
+    source: str = "",
+) -> str:
+    """`insert_task` as WITH queries of a larger statement; the last one, `written`, has what it returns.
+
+    Args:
+        sql: the statement's parameters.
+        engine: as in `insert_task`.
+        tenant_id: as in `insert_task`.
+        agent_id: the agent, or None for `guard_id` of the source.
+        creator: as in `insert_task`.
+        name: as in `insert_task`.
+        params: as in `insert_task`.
+        task_metadata: as in `insert_task`.
+        request_hash: as in `insert_task`.
+        source: FROM and WHERE: the task is inserted if it has a row, of which there may be one.
+    """
+    task_id, unknown_agent = new_id(), new_id()
+    task, tenant = sql.add(task_id, "uuid"), sql.add(tenant_id, "uuid")
+    agent = "guard_id" if agent_id is None else sql.add(agent_id, "uuid")
     creators = [
-        sql.add(creator.id, "uuid") if creator and creator.type == kind else "NULL"
+        sql.add(creator.id, "uuid") if creator and creator.type == kind else "NULL::uuid"
         for kind in ("user", "service_account", "agent")
     ]
-    registers = engine.mode_policy.registers_sql(sql, tenant_id, "task")
+    when = f"EXISTS (SELECT 1 FROM row) AND {engine.mode_policy.registers_sql(sql, tenant_id, 'task')}"
     relationships = engine.insert_sql(
         sql,
-        relationships_of_task(task_id, tenant_id, agent_id, creator),
-        when=f"EXISTS (SELECT 1 FROM row) AND {registers}",
+        relationships_of_task(task_id, tenant_id, agent_id or unknown_agent, creator),
+        when=when,
+        found={unknown_agent: "(SELECT agent_id FROM row)"},
     )
-    owed = engine.outbox_sql(
-        sql, Resource("task", task_id), tenant_id, when=f"EXISTS (SELECT 1 FROM row) AND {registers}"
-    )
-    statement = f"""
-        WITH row AS (
+    owed = engine.outbox_sql(sql, Resource("task", task_id), tenant_id, when=when)
+    return f"""row AS (
           INSERT INTO tasks (id, tenant_id, agent_id, name, status, status_reason, params, task_metadata,
                              creator_user_id, creator_service_account_id, creator_agent_id, authz_zedtoken,
                              request_hash)
-          VALUES ({task}, {tenant}, {agent}, {sql.add(name, "text")}, 'RUNNING', 'Task created, forwarding to agent',
-                  {sql.add(params, "jsonb")}, {sql.add(task_metadata, "jsonb")}, {", ".join(creators)},
-                  {engine.zedtoken_sql(sql)}, {sql.add(request_hash, "bytea")})
+          SELECT {task}, {tenant}, {agent}, {sql.add(name, "text")}, 'RUNNING', 'Task created, forwarding to agent',
+                 {sql.add(params, "jsonb")}, {sql.add(task_metadata, "jsonb")}, {", ".join(creators)},
+                 {engine.zedtoken_sql(sql)}, {sql.add(request_hash, "bytea")} {source}
           ON CONFLICT (tenant_id, name) WHERE status <> 'DELETED' DO NOTHING
           RETURNING *
         ), registered AS ({relationships}
         ){f", outboxed AS ({owed})" if owed else ""}, tracked AS (
           INSERT INTO agent_task_trackers (id, tenant_id, task_id, agent_id)
-          SELECT {sql.add(new_id(), "uuid")}, {tenant}, {task}, {agent} FROM row
-        )
-        SELECT {COLUMNS} FROM row t"""
-    return await connection.fetchrow(statement, *sql.values)
+          SELECT {sql.add(new_id(), "uuid")}, {tenant}, {task}, agent_id FROM row
+        ), written AS (SELECT {COLUMNS} FROM row t)"""
 
 
 _FIND_REPEATED = """
