@@ -5,7 +5,6 @@ declaration is published in the API description as `x-remit-permission`. A guard
 the declared question was never asked is answered 500: a forgotten check shows at its first use, and shows nothing.
 """
 
-import re
 from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any
@@ -26,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 DECLARATION = "x-remit-permission"
 DEEPEST_FILTER = 32
-_OPENING = re.compile(rb"[\[{]")
 
 
 def requires(resource_type: str, permission: str, *, or_else: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -59,8 +57,10 @@ def parse_json(body: bytes, most_depth: int) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Invalid([("body", f"must be JSON (line {error.lineno}, column {error.colno})")]) from error
-    if b"\\u0000" in body.lower() or sum(1 for _ in _OPENING.finditer(body)) > most_depth:
-        _check_json(value, most_depth)
+    if b"\\u0000" in body.lower():
+        _check_texts(value)
+    if body.count(b"{") + body.count(b"[") > most_depth:
+        _check_depth(value, most_depth)
     return value
 
 
@@ -83,23 +83,28 @@ def parse_filter(name: str, text: str) -> dict[str, Any]:
     return value
 
 
-def _check_json(value: Any, most_depth: int) -> None:
-    level = [("body", value)]
+def _check_depth(value: Any, most_depth: int) -> None:
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(most_depth):
-        deeper: list[tuple[str, Any]] = []
-        for path, item in level:
-            if isinstance(item, str) and "\x00" in item:
-                raise Invalid([(path, "must not contain the character U+0000")])
-            if isinstance(item, dict):
-                if any("\x00" in key for key in item):
-                    raise Invalid([(path, "must not contain the character U+0000 in a key")])
-                deeper += [(f"{path}.{key}"[:100], child) for key, child in item.items()]
-            elif isinstance(item, list):
-                deeper += [(f"{path}.{number}"[:100], child) for number, child in enumerate(item)]
-        if not deeper:
+        children = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+        level = [child for child in children if isinstance(child, dict | list)]
+        if not level:
             return
-        level = deeper
     raise Invalid([("body", f"must not be nested deeper than {most_depth} levels")])
+
+
+def _check_texts(value: Any) -> None:
+    waiting: list[tuple[str, Any]] = [("body", value)]
+    while waiting:
+        path, item = waiting.pop()
+        if isinstance(item, str) and "\x00" in item:
+            raise Invalid([(path, "must not contain the character U+0000")])
+        if isinstance(item, dict):
+            if any("\x00" in key for key in item):
+                raise Invalid([(path, "must not contain the character U+0000 in a key")])
+            waiting += [(f"{path}.{key}"[:100], child) for key, child in item.items()]
+        elif isinstance(item, list):
+            waiting += [(f"{path}.{number}"[:100], child) for number, child in enumerate(item)]
 
 
 class StrictRequest(Request):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 from remit.authz.caller import Caller
 from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
@@ -10,11 +12,21 @@ from remit.authz.guard import absent, authorize, label_of
 from remit.content import TaskMessageContent
 from remit.db.params import Params
 from remit.ids import new_id
-from remit.messages.service import COLUMNS, TaskMessage, publish_message, read_message
+from remit.messages.service import (
+    COLUMNS,
+    WRITTEN,
+    TaskMessage,
+    authors_of,
+    publish_messages,
+    read_message,
+    written_message,
+)
 from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK
 
 MOST_MESSAGES = 1000
+
+_contents = TypeAdapter(list[TaskMessageContent])
 
 _INSERT = f"""
 INSERT INTO messages (id, tenant_id, task_id, content, author_subject_id, author_agent_id, created_at, updated_at)
@@ -23,7 +35,7 @@ SELECT item.id, t.tenant_id, t.id, item.content, $4, $5, moment.at, moment.at
        ROWS FROM (unnest($2::uuid[]), jsonb_array_elements($3::jsonb)) WITH ORDINALITY AS item (id, content, n),
        LATERAL (SELECT coalesce($6, statement_timestamp()) + (item.n - 1) * interval '1 millisecond' AS at) moment
  WHERE t.id = $1 AND t.status <> 'DELETED'
-RETURNING {COLUMNS}
+RETURNING {WRITTEN}
 """
 
 
@@ -52,22 +64,22 @@ async def create_messages(
         return []
     ids = [new_id() for _ in contents]
     is_agent = caller.principal.kind == "agent"
+    author_subject_id, author_agent_id = authors_of(caller.principal)
     async with caller.database.connection() as connection:
         rows = await connection.fetch(
             _INSERT,
             task_id,
             ids,
-            [content.model_dump(mode="json") for content in contents],
-            None if is_agent else caller.principal.id,
-            caller.principal.id if is_agent else None,
+            _contents.dump_python(list(contents), mode="json"),
+            author_subject_id,
+            author_agent_id,
             created_at,
         )
     if not rows:
         raise absent(label_of(id=task_id))
-    stored = {row["id"]: read_message(row) for row in rows}
-    messages = [stored[id] for id in ids]
-    for message in messages:
-        publish_message(hub, message, ("full",), told_by_agent=caller.principal.kind == "agent")
+    stored = {row["id"]: row for row in rows}
+    messages = [written_message(stored[id], content) for id, content in zip(ids, contents, strict=True)]
+    publish_messages(hub, messages, ("full",), told_by_agent=is_agent)
     return messages
 
 
@@ -114,8 +126,7 @@ async def update_messages(
         await _check_readable(caller, list(updates))
         changed = await _replace(caller, task_id, updates, all_of_task=False) or {}
     messages = [changed[id] for id in updates if id in changed]
-    for message in messages:
-        publish_message(hub, message, ("full",), told_by_agent=caller.principal.kind == "agent")
+    publish_messages(hub, messages, ("full",), told_by_agent=caller.principal.kind == "agent")
     return messages
 
 
@@ -123,7 +134,7 @@ async def _replace(
     caller: Caller, task_id: str, updates: Mapping[str, TaskMessageContent], *, all_of_task: bool
 ) -> dict[str, TaskMessage] | None:
     """The changed messages by id; None, and nothing is changed, when all have to be of the task and one is not."""
-    contents = [content.model_dump(mode="json") for content in updates.values()]
+    contents = _contents.dump_python(list(updates.values()), mode="json")
     async with caller.database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import asyncpg
 from pydantic import BaseModel, TypeAdapter
@@ -23,7 +23,8 @@ from remit.tasks.turns import Turn, take_sql
 StreamingStatus = Literal["IN_PROGRESS", "DONE"]
 UpdateType = Literal["start", "full", "done"]
 
-COLUMNS = "id, task_id, content, streaming_status, interrupted, created_at, updated_at"
+WRITTEN = "id, task_id, streaming_status, interrupted, created_at, updated_at"
+COLUMNS = f"{WRITTEN}, content"
 
 content_adapter: TypeAdapter[TaskMessageContent] = TypeAdapter(TaskMessageContent)
 
@@ -40,9 +41,17 @@ class TaskMessage(BaseModel):
     updated_at: datetime | None = None
 
 
+_messages = TypeAdapter(list[TaskMessage])
+
+
 def read_message(row: asyncpg.Record) -> TaskMessage:
     """The wire shape of a row selected with `COLUMNS`."""
     return TaskMessage.model_validate(dict(row))
+
+
+def written_message(row: asyncpg.Record, content: TaskMessageContent) -> TaskMessage:
+    """As `read_message`, of a row selected with `WRITTEN`, whose content has just been written."""
+    return TaskMessage.model_validate({**row, "content": content})
 
 
 def _insert_sql(when: str, values: Sequence[str] = ("$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8")) -> str:
@@ -55,7 +64,7 @@ SELECT {id}, t.tenant_id, t.id, {content}, {status}, {interrupted}, {subject}, {
   FROM tasks t WHERE t.id = {task} AND t.status <> 'DELETED' AND {when}
 ON CONFLICT (id) DO UPDATE SET content = excluded.content, streaming_status = excluded.streaming_status,
   interrupted = excluded.interrupted, updated_at = excluded.updated_at
-RETURNING {COLUMNS}"""
+RETURNING {WRITTEN}"""
 
 
 _INSERT = _insert_sql("TRUE")
@@ -93,7 +102,7 @@ async def insert_message_in_turn(
         return None
     if row["id"] is None:
         raise absent(f"id '{turn.task_id}'")
-    return read_message(row)
+    return written_message(row, content)
 
 
 async def insert_message(
@@ -138,7 +147,7 @@ async def insert_message(
     )
     if row is None:
         raise absent(f"id '{task_id}'")
-    return read_message(row)
+    return written_message(row, content)
 
 
 _UPDATE = f"""
@@ -224,7 +233,7 @@ async def _authorize_and_insert(
     judge(caller, TASK, "update", await question.settle(row), label_of(id=task_id))
     if row is None or row["id"] is None:
         raise absent(label_of(id=task_id))
-    return read_message(row)
+    return written_message(row, content)
 
 
 async def update_message(
@@ -257,12 +266,19 @@ def publish_message(
         types: the updates.
         told_by_agent: it was written by an agent, which tells Redis of it itself.
     """
-    shown: dict[str, Any] = message.model_dump(mode="json")
-    for type in types:
-        update = {"type": type, "index": None, "parent_task_message": shown}
-        if type != "done":
-            update["content"] = shown["content"]
-        hub.publish(message.task_id, update, told_by_agent=told_by_agent)
+    publish_messages(hub, [message], types, told_by_agent=told_by_agent)
+
+
+def publish_messages(
+    hub: StreamHub, messages: list[TaskMessage], types: Sequence[UpdateType], *, told_by_agent: bool
+) -> None:
+    """As `publish_message`, for several."""
+    for message, shown in zip(messages, _messages.dump_python(messages, mode="json"), strict=True):
+        for type in types:
+            update = {"type": type, "index": None, "parent_task_message": shown}
+            if type != "done":
+                update["content"] = shown["content"]
+            hub.publish(message.task_id, update, told_by_agent=told_by_agent)
 
 
 async def get_message(caller: Caller, message_id: str) -> TaskMessage:
