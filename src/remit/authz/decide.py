@@ -223,6 +223,12 @@ class Decider:
         if self.shadow is not None and self.modes.rule(principal.tenant_id, resource.type).shadowed:
             self.shadow.note(Asked(principal, permission, resource, allowed))
 
+    def note_listed(self, principal: Principal, resource_type: str, ids: Sequence[str]) -> None:
+        """Have the rows of a list compared, as `note`."""
+        if self.shadow is not None and self.modes.rule(principal.tenant_id, resource_type).shadowed:
+            for id in ids:
+                self.shadow.note(Asked(principal, "read", Resource(resource_type, id), True))
+
     def by(self, principal: Principal, resource_type: str) -> By:
         """Who decides about a type in the principal's tenant."""
         return self.modes.rule(principal.tenant_id, resource_type).by

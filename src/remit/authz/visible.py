@@ -75,10 +75,10 @@ async def list_visible(
         found = await _list_here(caller, kind, page, columns, conditions, params)
     caller.note(kind.type, "read", "listed")
     rows = found.rows[page.skip :]
-    for row in rows:
-        caller.decider.note(caller.principal, "read", Resource(kind.type, row["list_id"]), allowed=True)
+    ids = [row["list_id"] for row in rows]
+    caller.decider.note_listed(caller.principal, kind.type, ids)
     if found.unfinished_after is None:
-        return Listed(rows, page.next_cursor([row["list_id"] for row in rows]))
+        return Listed(rows, page.next_cursor(ids))
     if page.before is None:
         raise TooCostly(f"The list takes too long for one answer. Get it in parts: begin with `cursor={LAST_ID}`.")
     return Listed(rows, found.unfinished_after)
