@@ -56,3 +56,11 @@ def test_safe_twin_passes(make_project: MakeProject, rule: str, case: str) -> No
 def test_every_rule_has_a_hazard_and_a_twin() -> None:
     for prefix in ("hazard", "safe"):
         assert {rule for rule, _ in list_cases(prefix)} == CATALOG.keys() - NOT_IN_CORPUS
+
+
+def test_truth_of_each_case_was_established() -> None:
+    page = (HERE.parents[1] / "docs" / "lint" / "truth.md").read_text()
+    assert "0 contradict" in page
+    assert "**contradicts" not in page
+    for rule, case in (*list_cases("hazard"), *list_cases("safe")):
+        assert f"| [{rule}]({rule}.md) | {case.replace('_', ' ')} |" in page, "run scripts/truth"

@@ -20,7 +20,10 @@ if "city" not in columns:
     op.execute("ALTER TABLE users ADD COLUMN city text NOT NULL")
 if bind.execute(sa.text("SELECT count(*) FROM users")).scalar() == 0:
     with op.get_context().autocommit_block():
-        op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON users (age)")"""
+        op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON users (age)")
+op.execute('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"; CREATE EXTENSION pgcrypto; CREATE EXTENSION postgis')
+op.execute("CREATE TABLE keys (id uuid DEFAULT uuid_generate_v4(), digest bytea DEFAULT digest('a', 'sha256'))")
+op.execute("GRANT SELECT ON keys TO somebody")"""
 
 
 def edit_env(config: Path, old: str, new: str) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.rule import Rule
 
-COMPARISON = "comparison.md"
-"""A page in the same folder that `scripts/compare-lint` writes."""
+COMPARISON, TRUTH = "comparison.md", "truth.md"
+"""Pages in the same folder that `scripts/compare-lint` and `scripts/truth` write."""
 
 _INTRODUCTION = (
     "Written from the code by `python -m remit.migrations.lint.pages docs/lint`. What a downgrade does is at most a "
     "warning. Tables that a revision itself makes are not in use, and nothing is found about them. "
-    f"[Other linters on the same cases]({COMPARISON}) is a page of its own."
+    f"Each rule has hazards and safe twins, and [what a server shows of them]({TRUTH}) and what "
+    f"[other linters say of them]({COMPARISON}) are pages of their own."
 )
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     pages = make_pages()
     for old in folder.glob("*.md"):
-        if old.name not in (*pages, COMPARISON):
+        if old.name not in (*pages, COMPARISON, TRUTH):
             old.unlink()
     for name, text in pages.items():
         (folder / name).write_text(text)

@@ -14,8 +14,9 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from remit.db.embedded import EmbeddedPostgres
+from remit.db.binaries import find_shipped_binaries
 from remit.db.errors import DatabaseSetupError
+from remit.db.throwaway import start_throwaway
 from remit.migrations.lint.bind import render_sql
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.frames import find_sites
@@ -23,6 +24,7 @@ from remit.migrations.lint.model import Direction, Event
 from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
 from remit.migrations.lint.render import describe, list_migrations, run_each
 from remit.migrations.lint.stand_ins import prepare_for_scratch
+from remit.migrations.stand_ins import install_stand_ins
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 _NOT_FOR_A_CONNECTION = ("as_sql", "output_buffer", "starting_rev", "literal_binds", "script", "fn", "destination_rev")
@@ -97,9 +99,12 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
     Raises:
         LintError: the embedded PostgreSQL does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))  # a socket's path must be short
+    extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
     try:
-        server = EmbeddedPostgres.start_blocking(folder, options=_FAST)
+        binaries = find_shipped_binaries()
+        options = _FAST | install_stand_ins(extensions, binaries)
+        server = start_throwaway(folder, binaries=binaries, options=options)
         try:
             engine = create_engine(server.dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
             with engine.connect() as connection:
@@ -111,7 +116,8 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
     except DatabaseSetupError as error:
         raise LintError(f"a revision needs a database, and the embedded PostgreSQL does not start: {error}") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for made in (folder, extensions):
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _listen(connection: Connection, scratch: Scratch) -> None:

@@ -4,15 +4,6 @@ from collections.abc import Callable
 
 from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, parse, walk
 
-_FUNCTIONS = {
-    "uuid-ossp": "; ".join(
-        f"CREATE OR REPLACE FUNCTION {name} RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'"
-        for name in (
-            "uuid_generate_v4()", "uuid_generate_v1()", "uuid_generate_v1mc()", "uuid_generate_v3(uuid, text)",
-            "uuid_generate_v5(uuid, text)",
-        )
-    ),
-}  # fmt: skip
 _NOTHING = "SELECT 1"
 
 
@@ -36,12 +27,7 @@ def prepare_for_scratch(sql: str, extensions: set[str], execute: Callable[[str],
         )
     if all(_is_there(statement, extensions) for statement in statements):
         return sql
-    return "; ".join(
-        statement.sql
-        if _is_there(statement, extensions)
-        else _FUNCTIONS.get(statement.body.get("extname", ""), _NOTHING)
-        for statement in statements
-    )
+    return "; ".join(statement.sql if _is_there(statement, extensions) else _NOTHING for statement in statements)
 
 
 def _is_there(statement: Parsed, extensions: set[str]) -> bool:

@@ -9,8 +9,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("LOCK TABLE users IN SHARE MODE")
-    op.execute("LOCK TABLE orders IN SHARE MODE")
+    op.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+    op.execute("LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE")
 
 
 def downgrade() -> None:

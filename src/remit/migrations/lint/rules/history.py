@@ -8,6 +8,9 @@ from remit.migrations.lint.model import Finding
 from remit.migrations.lint.rules.finding import fill, find
 from remit.migrations.lint.view import History, RevisionView, Step
 
+Modes = tuple[Mode, Mode]
+"""Of the table that is locked first and of the one after it."""
+
 
 def check_heads(history: History) -> Iterator[Finding]:
     """`alembic upgrade head` refuses a history with several heads."""
@@ -22,30 +25,37 @@ def check_heads(history: History) -> Iterator[Finding]:
 
 
 def check_lock_order(history: History) -> Iterator[Finding]:
-    """Two transactions that lock the same tables in opposite order can wait for each other."""
-    first: dict[tuple[str, str], str] = {}
+    """Two transactions that lock the same tables in opposite order, in modes that exclude each other, can wait for
+    each other.
+    """
+    known: dict[tuple[str, str], list[tuple[str, Modes]]] = {}
     for view in history.revisions:
         orders = _list_orders(view)
-        for (early, late), step in orders.items():
-            other = first.get((late, early))
-            if other is not None and view.revision.asked and (early, late) not in first:
-                yield find(view, step, "opposite-lock-order", table=late, first=early, other=other)
-        for pair in orders:
-            first.setdefault(pair, view.revision.id)
+        for (early, late), (step, modes) in orders.items():
+            others = [name for name, back in known.get((late, early), ()) if _exclude(modes, (back[1], back[0]))]
+            if others and view.revision.asked and (early, late) not in known:
+                yield find(view, step, "opposite-lock-order", table=late, first=early, other=others[0])
+        for pair, (_, modes) in orders.items():
+            known.setdefault(pair, []).append((view.revision.id, modes))
 
 
-def _list_orders(view: RevisionView) -> dict[tuple[str, str], Step]:
+def _exclude(ours: Modes, theirs: Modes) -> bool:
+    """Whether each of two tables cannot be locked by both: of the modes that stop a writer, only SHARE can."""
+    return all({one, other} != {Mode.SHARE} for one, other in zip(ours, theirs, strict=True))
+
+
+def _list_orders(view: RevisionView) -> dict[tuple[str, str], tuple[Step, Modes]]:
     """The pairs of busy tables that a transaction locks one after the other, strongly enough to stop a writer."""
-    found: dict[tuple[str, str], Step] = {}
-    held: dict[int, list[str]] = {}
+    found: dict[tuple[str, str], tuple[Step, Modes]] = {}
+    held: dict[int, dict[str, Mode]] = {}
     for step in view.upgrade:
         number = step.statement.transaction
         if number is None:
             continue
-        before = held.setdefault(number, [])
-        news = [table for table, mode in step.locks.items() if mode >= Mode.SHARE and table not in before]
-        for late in news:
-            for early in before:
-                found.setdefault((early, late), step)
-        before.extend(news)
+        before = held.setdefault(number, {})
+        news = {table: mode for table, mode in step.locks.items() if mode >= Mode.SHARE and table not in before}
+        for late, mode in news.items():
+            for early, first in before.items():
+                found.setdefault((early, late), (step, (first, mode)))
+        before.update(news)
     return found

@@ -1,0 +1,1 @@
+"""What a real server shows of each case of the lint's corpus."""

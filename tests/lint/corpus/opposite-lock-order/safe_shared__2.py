@@ -1,0 +1,17 @@
+"""Shared 2"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("LOCK TABLE orders IN SHARE MODE")
+    op.execute("LOCK TABLE users IN SHARE MODE")
+
+
+def downgrade() -> None:
+    pass
