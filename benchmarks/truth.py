@@ -50,6 +50,7 @@ PROOFS: dict[str, Proof] = {
     "downgrade-cannot-restore": prove_way_back,
     "downgrade-loses-data": prove_way_back,
     "dropped-but-code-names-it": prove_old_queries,
+    "dynamic-sql-not-judged": prove_rows_held,
     "enum-value-used-too-early": prove_failure,
     "invalid-index-passes": prove_second_run,
     "lock-timeout-not-in-effect": prove_lock_timeout,

@@ -17,12 +17,13 @@ from corpus_truth.watch import shorten_error
 _COLUMNS = """
 SELECT format('SELECT %I FROM %I LIMIT 1', attname, relname) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
-AND relname <> 'alembic_version' ORDER BY 1
+AND relname <> 'alembic_version'
+UNION ALL SELECT format('SELECT %L::%I', enumlabel, typname) FROM pg_enum JOIN pg_type t ON t.oid = enumtypid ORDER BY 1
 """
 
 
 def prove_old_queries(bench: Bench, rule: str, case: str) -> Evidence:
-    """The queries of the application, or one for each column, before and after."""
+    """The queries of the application, or one for each column and enum value, before and after."""
     with bench.open(rule, case) as place:
         queries = _list_queries(place)
         with place.server.connect(place.database) as connection:

@@ -39,8 +39,8 @@ def make_page(found: list[Truth], version: str) -> str:
         "# What a server shows of our corpus",
         "",
         (
-            f"Written by `scripts/truth`, PostgreSQL {version}: {hazards} hazards show what their rule warns of, {twins} "
-            f"safe twins do not, {against} contradict what the corpus says, and {silent} are about comments, of which "
+            f"Written by `scripts/truth`, PostgreSQL {version}: {hazards} hazards show what their rule warns of, "
+            f"{twins} safe twins do not, {against} contradict what the corpus says, and {silent} are about comments, of which "
             "a server sees nothing."
         ),
         "",

@@ -30,6 +30,18 @@ _ENOUGH = 3  # a statement of a loop is looked at so many times
 Counts = dict[int, tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table, or a materialized view, which nobody but its owner writes."""
+
+    name: str
+    file: int | None
+    view: bool
+
+
+Tables = dict[int, Table]
+
+
 @dataclass
 class Seen:
     """One statement.
@@ -60,15 +72,15 @@ def watch(place: Place) -> Run:
     """Upgrade the case and watch it; an error of the revision is part of what is seen."""
     run = Run()
     with place.server.connect(place.database) as observer:
-        names = {oid: name for oid, name, _ in _read_tables(observer)}
-        files = {name: file for _, name, file in _read_tables(observer)}
-        with _listen(_Watcher(place, observer, names, run)):
+        before = read_tables(observer)
+        with _listen(_Watcher(place, observer, run)):
             try:
                 place.upgrade()
             except Exception as error:  # noqa: BLE001 - whatever a revision raises is seen
                 run.error = shorten_error(error)
-        after = {name: file for _, name, file in _read_tables(observer)}
-    run.rewritten = sorted(name for name, file in files.items() if after.get(name, file) != file)
+        after = read_tables(observer)
+    files = {table.name: table.file for table in after.values()}
+    run.rewritten = sorted(table.name for table in before.values() if files.get(table.name, table.file) != table.file)
     return run
 
 
@@ -78,20 +90,20 @@ def shorten_error(error: BaseException) -> str:
     return str(original).partition("\n")[0] or type(original).__name__
 
 
-def _read_tables(connection: Any) -> list[tuple[int, str, int]]:
-    return list(
-        connection.execute(
-            "SELECT oid::bigint, relname::text, pg_relation_filenode(oid)::bigint FROM pg_class WHERE relkind IN "
-            "('r', 'p') AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'"
-        ).fetchall()
+def read_tables(connection: Any) -> Tables:
+    """The tables and materialized views, by oid."""
+    rows = connection.execute(
+        "SELECT oid::bigint, relname::text, pg_relation_filenode(oid)::bigint, relkind = 'm' FROM pg_class "
+        "WHERE relkind IN ('r', 'p', 'm') AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'"
     )
+    return {oid: Table(name, file, view) for oid, name, file, view in rows}
 
 
 class _Watcher:
-    def __init__(self, place: Place, observer: Any, names: dict[int, str], run: Run) -> None:
+    def __init__(self, place: Place, observer: Any, run: Run) -> None:
         self._place = place
         self._observer = observer
-        self._names = names
+        self._tables = read_tables(observer)
         self._run = run
         self._transactions = 0
         self._known: Counter[tuple[int | None, str]] = Counter()
@@ -102,12 +114,14 @@ class _Watcher:
         driver = connection.connection.driver_connection
         alone = bool(driver.autocommit)
         idle = driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if alone or idle:
+            self._tables |= read_tables(self._observer)
         if not alone and idle:
             self._transactions += 1
         self._run.statements.append(Seen(statement, None if alone else self._transactions))
         if alone:
             self._before = _count(driver, "pg_stat_user_tables")
-            self._alone = _Alone(self._place, driver.info.backend_pid, self._run.statements[-1], self._names)
+            self._alone = _Alone(self._place, driver.info.backend_pid, self._run.statements[-1], self._tables)
         elif self._known[self._transactions, statement] < _ENOUGH:
             # What an earlier transaction counted may be in the same view until the server takes it over.
             self._before = _count(driver, "pg_stat_xact_user_tables")
@@ -139,23 +153,22 @@ class _Watcher:
 
     def _look(self, driver: Any, seen: Seen) -> None:
         for oid, mode, _ in driver.execute(_LOCKS, [driver.info.backend_pid]).fetchall():
-            note_lock(seen, self._names.get(oid), mode)
+            note_lock(seen, self._tables.get(oid), mode)
         self._note(seen, _count(driver, "pg_stat_xact_user_tables"))
 
     def _note(self, seen: Seen, after: Counts) -> None:
         for oid, (read, wrote) in after.items():
-            name = self._names.get(oid)
             before = self._before.get(oid, (0, 0))
-            if name is not None:
-                seen.read[name] += read - before[0]
-                seen.wrote[name] += wrote - before[1]
+            if oid in self._tables:
+                seen.read[self._tables[oid].name] += read - before[0]
+                seen.wrote[self._tables[oid].name] += wrote - before[1]
         self._before = after
 
 
-def note_lock(seen: Seen, name: str | None, mode: str) -> None:
-    """Keep the strongest."""
-    if name is not None:
-        seen.locks[name] = max(seen.locks.get(name, MODES[0]), mode, key=MODES.index)
+def note_lock(seen: Seen, table: Table | None, mode: str) -> None:
+    """Keep the strongest; of a view only the one that stops its readers."""
+    if table is not None and not (table.view and mode != MODES[-1]):
+        seen.locks[table.name] = max(seen.locks.get(table.name, MODES[0]), mode, key=MODES.index)
 
 
 def _count(driver: Any, view: str) -> Counts:
@@ -167,13 +180,14 @@ def _count(driver: Any, view: str) -> Counts:
 class _Alone:
     """Watches a statement that releases its locks itself: an open write stands in its way until it waits."""
 
-    def __init__(self, place: Place, pid: int, seen: Seen, names: dict[int, str]) -> None:
+    def __init__(self, place: Place, pid: int, seen: Seen, tables: Tables) -> None:
         self._blocker = place.server.connect(place.database, autocommit=False)
-        for name in names.values():
-            self._blocker.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE".encode())
+        for table in tables.values():
+            if not table.view:
+                self._blocker.execute(f"LOCK TABLE {table.name} IN ROW EXCLUSIVE MODE".encode())
         self._blocker.execute("SELECT pg_current_xact_id()")
         self._observer = place.server.connect(place.database)
-        self._pid, self._seen, self._names = pid, seen, names
+        self._pid, self._seen, self._tables = pid, seen, tables
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._observe)
         self._thread.start()
@@ -188,7 +202,7 @@ class _Alone:
         while not self._ended.wait(0.002):
             rows = self._observer.execute(_LOCKS, [self._pid]).fetchall()
             for oid, mode, _ in rows:
-                note_lock(self._seen, self._names.get(oid), mode)
+                note_lock(self._seen, self._tables.get(oid), mode)
             if any(not granted for _, _, granted in rows):
                 self._blocker.close()
 

@@ -4,7 +4,6 @@ import ast
 
 import pytest
 from lint.conftest import MakeProject, write_revision
-from lint.test_corpus import lint_case, list_cases
 
 from remit.migrations.lint.parse import parse
 from remit.migrations.lint.project import load_project
@@ -68,13 +67,6 @@ def check(fix: str) -> list[str]:
     for text in sql:
         assert parse(text.replace("\\:", ":"))
     return sql
-
-
-@pytest.mark.parametrize(("rule", "case"), list_cases("hazard"))
-def test_fix_of_the_corpus_can_be_pasted(make_project: MakeProject, rule: str, case: str) -> None:
-    for finding in lint_case(make_project, rule, case).findings:
-        if finding.rule != A_COMMAND:
-            check(finding.fix)
 
 
 @pytest.mark.parametrize("statement", QUALIFIED)

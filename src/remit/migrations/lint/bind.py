@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import CompileError, SAWarning
 from sqlalchemy.schema import ExecutableDDLElement
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, UpdateBase
 
 from remit.migrations.lint.errors import NeedsDatabaseError
 from remit.migrations.lint.parse import SyntaxUnknownError, parse
@@ -29,18 +29,18 @@ def render_sql(construct: Any, parameters: Any = None) -> str:
     keys = list(values) if isinstance(values, Mapping) else None
     if isinstance(construct, ExecutableDDLElement):
         return str(construct.compile(dialect=_RENDERER)).strip()
+    takes = isinstance(values, Mapping) and not isinstance(construct, UpdateBase)  # which has values of its own
+    bound = construct.params(values) if takes else construct
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SAWarning)  # about how values look when they are written out
-            return _write_out(construct, values, keys)
+            return _compile(bound, keys, literal_binds=True)
     except (CompileError, NotImplementedError, TypeError, ValueError, AttributeError):
-        return str(construct.compile(dialect=_RENDERER, column_keys=keys)).strip()
+        return _compile(bound, keys, render_postcompile=True)  # a list is so many parameters
 
 
-def _write_out(construct: ClauseElement, values: Any, keys: list[str] | None) -> str:
-    bound = construct.params(values) if isinstance(values, Mapping) else construct
-    compiled = bound.compile(dialect=_RENDERER, compile_kwargs={"literal_binds": True}, column_keys=keys)
-    return str(compiled).strip()
+def _compile(construct: ClauseElement, keys: list[str] | None, **options: bool) -> str:
+    return str(construct.compile(dialect=_RENDERER, compile_kwargs=options, column_keys=keys)).strip()
 
 
 class Unknown(str):

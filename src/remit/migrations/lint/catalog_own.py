@@ -30,15 +30,13 @@ OWN = (
         "long-work-under-lock", "error", "Long work under a lock that stops writers",
         "the statement on {table} {work} under a lock: writers, and often readers, wait until it is done",
         "The time grows with the table, and everybody who needs the lock waits as long.",
-        "# a constraint: add it NOT VALID now, VALIDATE it in the next revision\n"
-        "# a rewrite (CLUSTER, VACUUM FULL, SET TABLESPACE): pg_repack, or a new table that is filled in batches\n"
-        "# a materialized view: a unique index on it, then REFRESH MATERIALIZED VIEW CONCURRENTLY",
+        "pass  # by pg_repack, or in a new table that is filled in batches and takes the old one's place",
     ),
     Rule(
         "rename-breaks-running-code", "error", "A rename that running code does not know",
         "the {what} gets another name: code of before and code of after cannot run at the same time{used}",
         "During a deployment both run. The old code fails from the commit of the migration on, the new code until "
-        "then.",
+        "then. A table can leave a view of its old name behind, made in the same transaction: both can write to it.",
         "# a new table or column; write both, fill the old rows in batches, read the new one, drop the old one\n"
         "# in a later release",
     ),
@@ -48,16 +46,16 @@ OWN = (
         "first step is held while every row is read",
         "Locks are kept until the end of the transaction, so that splitting the steps gains nothing. Without "
         "`transaction_per_migration` all revisions of one upgrade share a transaction.",
-        "# this revision: ADD CONSTRAINT with NOT VALID, alone\n# the next revision, in a transaction of its own\n"
-        'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {name}")\n'
-        "# and in env.py: transaction_per_migration=True among the arguments of context.configure()",
+        "# this revision: ADD CONSTRAINT with NOT VALID, alone\n"
+        "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",
     ),
     Rule(
         "work-after-exclusive-lock", "error", "Work while an exclusive lock is held",
         "the statement on {table} {work} while the transaction still holds ACCESS EXCLUSIVE on {stopped}: readers and "
         "writers of {stopped} wait until it is done",
         "A lock is kept until the transaction ends, whatever the statement after it does.",
-        "# this revision: only what needs the lock\n# the next revision: the rest, in a transaction of its own",
+        "# this revision: only what needs the lock\n"
+        "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",
     ),
     Rule(
         "second-lock-in-transaction", "warn", "A second table is locked while the first is held",
@@ -65,16 +63,15 @@ OWN = (
         "query on {table} stops readers and writers of {stopped} too",
         "The wait is as long as the oldest query on the second table, up to `lock_timeout`; and another session that "
         "locks the two the other way round is a deadlock.",
-        "# one revision for each table, with transaction_per_migration=True in env.py",
+        "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",
     ),
     Rule(
         "enum-value-used-too-early", "error", "An enum's new value is used before it is committed",
         "the value {value} of {type} is used in the transaction that adds it: PostgreSQL refuses (unsafe use of new "
         "value)",
         "The value may be stored only after the transaction that adds it is committed, unless that made the type too.",
-        "with op.get_context().autocommit_block():\n"
-        "    op.execute(\"ALTER TYPE {type} ADD VALUE IF NOT EXISTS '{value}'\")\n"
-        "# the next revision: use it",
+        "# this revision: only the new value\n"
+        "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",
     ),
     Rule(
         "autocommit-commits-earlier-half", "error", "An autocommit block commits the first half",
@@ -82,8 +79,9 @@ OWN = (
         "next run fails at that statement, which cannot run twice",
         "Alembic ends the transaction when the block begins. A failure in or after the block leaves the first half in "
         "the database, and no version that says so.",
-        "# a revision of its own for the statements of the block, or each earlier statement so that it can run twice:\n"
-        "# IF NOT EXISTS, IF EXISTS, ON CONFLICT DO NOTHING",
+        "# this revision ends before the block, which is the next one; or each statement of it can run twice\n"
+        "# the next revision, in a transaction of its own\n"
+        "with op.get_context().autocommit_block():\n    {call}",
     ),
     Rule(
         "invalid-index-passes", "error", "IF NOT EXISTS passes an invalid index",
@@ -99,14 +97,14 @@ OWN = (
         "with its transaction): the statement waits for {table} as long as it takes, and everybody waits behind it",
         "A waiting ACCESS EXCLUSIVE lock stops every later reader and writer. SET LOCAL ends with COMMIT, and an "
         "autocommit block is one.",
-        "op.execute(\"SET LOCAL lock_timeout = '3s'\")  # in the transaction of the statement, before it",
+        "op.execute(\"SET LOCAL lock_timeout = '3s'\")  # in the transaction of the statement, before it\n{call}",
     ),
     Rule(
         "no-lock-timeout", "note", "No lock timeout at all",
         "no lock_timeout is set: if {table} is busy, the statement waits as long as it takes, and every reader and "
         "writer of it waits behind it",
         "Set one in env.py for all migrations; a migration that ends by it can be tried again a moment later.",
-        "# env.py, after connecting\nconnection.execute(text(\"SET lock_timeout = '3s'\"))",
+        "op.execute(\"SET lock_timeout = '3s'\")  # or in env.py, after connecting, for all revisions\n{call}",
     ),
     Rule(
         "timeout-ends-concurrent-build", "error", "A time limit ends a concurrent build",
@@ -118,14 +116,15 @@ OWN = (
     ),
     Rule(
         "backfill-in-migration", "error", "Rows are filled by the migration",
-        "the migration {why}: the rows stay locked, and dead ones stay, until it commits; writers of those rows wait",
+        "the migration {why}",
         "A large UPDATE keeps its row locks to the end, doubles the table and holds back VACUUM. Outside of the "
         "migration, in batches that each commit, nobody feels it.",
         "# outside of the migration, or in an autocommit block: each batch commits\n"
-        "while connection.execute(text(\n"
-        '    "UPDATE {table} SET {column} = VALUE WHERE id IN "\n'
-        '    "(SELECT id FROM {table} WHERE {column} IS NULL LIMIT 1000)")).rowcount:\n'
-        "    pass",
+        "with op.get_context().autocommit_block():\n"
+        "    while op.get_bind().execute(sa.text(\n"
+        '        "UPDATE {table} SET {column} = VALUE WHERE id IN "\n'
+        '        "(SELECT id FROM {table} WHERE {column} IS NULL LIMIT 1000)")).rowcount:\n'
+        "        pass",
     ),
     Rule(
         "concurrently-in-transaction", "error", "CONCURRENTLY inside a transaction",
@@ -157,7 +156,7 @@ OWN = (
         "this transaction locks {first} and then {table}, revision {other} the other way round: run at the same time "
         "as each other, or as code in one of the orders, they wait for each other until one is cancelled",
         "A deadlock needs two orders. One order for all migrations and the code, for example parents first, has none.",
-        "# lock in one order everywhere, or one table in each revision",
+        "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",
     ),
     Rule(
         "downgrade-loses-data", "warn", "A downgrade that loses data",
@@ -179,7 +178,7 @@ OWN = (
         "{what} is dropped, but the code still names it: {places}",
         "Code that runs during and after the migration fails with `column does not exist`. ORM classes name all of "
         "their columns in every query.",
-        "# first a release whose code does not name it, then the migration",
+        "pass  # first a release whose code does not name it, then the migration",
     ),
     Rule(
         "cached-plan-breaks", "error", "A kept plan no longer fits",
@@ -217,7 +216,8 @@ OWN = (
         "permissions and rows no longer agree",
         "A row without relationships is visible to nobody; relationships without a row give rights to whoever gets the "
         "id next.",
-        "# write the relationships, or the messages that make them, in the same transaction",
+        "{call}\n"
+        'op.execute("INSERT INTO relationships SELECT ROWS FROM {table}")  # or a message, in the same transaction',
     ),
     Rule(
         "registered-rows-cascade", "error", "ON DELETE CASCADE onto a registered table",
@@ -237,6 +237,13 @@ OWN = (
         "`remit: allow {rule}` has no reason: it suppresses nothing until it says `because …`",
         "Whoever reads it later must know what was considered.",
         "# remit: allow {rule} because REASON",
+    ),
+    Rule(
+        "dynamic-sql-not-judged", "warn", "SQL that is put together when it runs",
+        "{what} runs what is known only when it runs: nothing of it is judged",
+        "`EXECUTE` of a variable, a block in another language than PL/pgSQL and a procedure may do anything. What is "
+        "written out in the text, as the pattern of `format`, is judged.",
+        "# write the statements out in the revision, in a loop of Python where there are many",
     ),
     Rule(
         "executed-to-be-judged", "note", "A revision that was executed to be judged",

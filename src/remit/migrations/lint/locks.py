@@ -58,6 +58,12 @@ def _find_locks(kind: str, body: Node, schema: Schema) -> list[tuple[str, Mode]]
     match kind:
         case "alter_table_stmt" if body.get("objtype") == "OBJECT_TABLE":
             return _find_alter_locks(body, schema)
+        case "alter_table_stmt" if body.get("objtype") == "OBJECT_INDEX" and moves_index(body):
+            # It locks the index, which whoever plans a query of the table waits for.
+            index = schema.find_index(name_of(body["relation"]))
+            return [(index.table, Mode.ACCESS_EXCLUSIVE)] if index is not None else []
+        case "alter_table_move_all_stmt" if body["objtype"] == "OBJECT_TABLE":
+            return [(name, Mode.ACCESS_EXCLUSIVE) for name in schema.tables]
         case "rename_stmt" if "relation" in body and body["rename_type"] in (
             "OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE",
         ):  # fmt: skip
@@ -90,6 +96,8 @@ def _find_locks(kind: str, body: Node, schema: Schema) -> list[tuple[str, Mode]]
         case "create_stmt":
             mode = Mode.ACCESS_EXCLUSIVE if "partbound" in body else Mode.SHARE_UPDATE_EXCLUSIVE
             found = [(name_of(item["range_var"]), mode) for item in body.get("inh_relations", ())]
+            if "partbound" in body:
+                found += [(other, mode) for name, _ in found if (other := schema.find_default_partition(name))]
             return found + [(target, Mode.SHARE_ROW_EXCLUSIVE) for target in find_referenced(body)]
         case "update_stmt" | "delete_stmt" | "insert_stmt" | "merge_stmt":
             return [(name_of(body["relation"]), Mode.ROW_EXCLUSIVE)]
@@ -110,6 +118,11 @@ def _find_locks(kind: str, body: Node, schema: Schema) -> list[tuple[str, Mode]]
     return []
 
 
+def moves_index(body: Node) -> bool:
+    """Whether an ALTER INDEX copies the index to another place."""
+    return any(subtype_of(command) == "AT_SetTableSpace" for command in commands_of(body))
+
+
 def _find_alter_locks(body: Node, schema: Schema) -> list[tuple[str, Mode]]:
     table = name_of(body["relation"])
     found = []
@@ -127,6 +140,8 @@ def _find_alter_locks(body: Node, schema: Schema) -> list[tuple[str, Mode]]:
             found += [(child, mode) for child in schema.list_children(table)]
         if kind == "AT_AttachPartition":
             found.append((name_of(partition["name"]), Mode.ACCESS_EXCLUSIVE))
+            default = schema.find_default_partition(table)
+            found += [(default, Mode.ACCESS_EXCLUSIVE)] if default is not None else []
         elif kind == "AT_DetachPartition":
             found.append((name_of(partition["name"]), mode))
         found += [(target, Mode.SHARE_ROW_EXCLUSIVE) for target in find_referenced(definition)]
@@ -202,19 +217,20 @@ def reads_domain(body: Node) -> bool:
 def is_full_vacuum(body: Node) -> bool:
     """Whether a VACUUM writes the table anew."""
     return any(
-        item["def_elem"]["defname"] == "full" and not _says_no(item["def_elem"]) for item in body.get("options", ())
+        item["def_elem"]["defname"] == "full" and not says_no(item["def_elem"]) for item in body.get("options", ())
     )
 
 
 def is_concurrent_reindex(body: Node) -> bool:
     """Whether a REINDEX lets writers pass."""
     return any(
-        item["def_elem"]["defname"] == "concurrently" and not _says_no(item["def_elem"])
+        item["def_elem"]["defname"] == "concurrently" and not says_no(item["def_elem"])
         for item in body.get("params", ())
     )
 
 
-def _says_no(option: Node) -> bool:
+def says_no(option: Node) -> bool:
+    """Whether an option is switched off."""
     argument = option.get("arg", {})
     text = argument.get("string", {}).get("sval", "") or str(argument.get("integer", {}).get("ival", ""))
     return text.lower() in ("false", "off", "0") or argument == {"integer": {}}

@@ -5,9 +5,44 @@ from pathlib import Path
 
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.rule import Rule
+from remit.migrations.lint.rules.finding import fill, fill_code
 
 COMPARISON, TRUTH = "comparison.md", "truth.md"
 """Pages in the same folder that `scripts/compare-lint` and `scripts/truth` write."""
+
+_EXAMPLE = {
+    "table": "orders", "column": "total", "name": "ix_orders_total", "index": "ix_orders_total", "type": "state",
+    "value": "sent", "first": "users", "stopped": "users", "other": "4f1c", "heads": "4f1c, 9ab2",
+    "arguments": "4f1c 9ab2", "what": "column orders.total", "work": "reads every row", "where": "", "used": "",
+    "earlier": "ALTER TABLE orders ADD COLUMN note text", "limit": "statement_timeout = 30000 ms",
+    "setting": "statement_timeout", "places": "app/models.py:31", "driver": "asyncpg", "done": "inserts rows into",
+    "rule": "backfill-in-migration", "file": "schema.zed", "error": "it reads an answer of the database",
+}  # fmt: skip
+"""The names on the pages."""
+_EXAMPLES = {
+    "backfill-in-migration": {"why": "changes any number of rows of orders in one statement: they stay locked"},
+    "cached-plan-breaks": {"why": "SELECT * at app/orders.py:12 answers with other columns"},
+    "on-conflict-index-missing": {"why": "the INSERT … ON CONFLICT at app/orders.py:40 fails meanwhile"},
+    "dropped-relation-has-relationships": {
+        "what": "relation task#reader", "type": "task", "name": "reader", "why": "which HEAD still has",
+    },
+    "dynamic-sql-not-judged": {"what": "EXECUTE command"},
+    "rename-breaks-running-code": {"what": "table orders"},
+    "require-concurrent-partition-detach": {"name": "orders_2025"},
+    "validated-in-same-transaction": {"name": "ck_orders_total"},
+}  # fmt: skip
+_CALL = "CREATE INDEX CONCURRENTLY ix_orders_total ON orders (total)"
+_CALLS = {
+    "enum-value-used-too-early": "ALTER TABLE orders ALTER COLUMN state SET DEFAULT 'sent'",
+    "lock-timeout-not-in-effect": "ALTER TABLE orders ADD COLUMN note text",
+    "no-lock-timeout": "ALTER TABLE orders ADD COLUMN note text",
+    "opposite-lock-order": "ALTER TABLE orders ADD COLUMN note text",
+    "registered-rows-changed": "INSERT INTO orders (id, total) VALUES (1, 5)",
+    "second-lock-in-transaction": "ALTER TABLE orders ADD COLUMN note text",
+    "validated-in-same-transaction": "ALTER TABLE orders VALIDATE CONSTRAINT ck_orders_total",
+    "work-after-exclusive-lock": "ALTER TABLE orders VALIDATE CONSTRAINT ck_orders_total",
+}
+"""The statement that a page is about, where its code has it again."""
 
 _INTRODUCTION = (
     "Written from the code by `python -m remit.migrations.lint.pages docs/lint`. What a downgrade does is at most a "
@@ -44,20 +79,22 @@ def _make_list() -> str:
 
 
 def _make_page(rule: Rule) -> str:
+    names = _EXAMPLE | _EXAMPLES.get(rule.id, {})
+    message = fill(rule.message, names)
     return "\n".join(
         [
             f"# `{rule.id}`",
             "",
             f"{rule.title}. Level: {rule.level}. Judged by {rule.by}.",
             "",
-            f"> {_upper(rule.message)}.",
+            f"> {message if rule.message.startswith('{') else _upper(message)}.",
             "",
             rule.why,
             "",
             "## Instead",
             "",
             "```python",
-            rule.fix,
+            fill_code(rule.fix, names, _CALLS.get(rule.id, _CALL)),
             "```",
             "",
         ]

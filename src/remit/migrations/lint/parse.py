@@ -11,6 +11,9 @@ from remit.migrations.lint.model import Node
 INSTALL = 'the linter needs two more packages: pip install "remit[migrations]"'
 
 
+UNKNOWN = "unknown"
+"""The kind of a part that is put together when it runs, and of which nothing can be told."""
+
 _CHANGES = ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
 
 
@@ -56,19 +59,26 @@ def parse(sql: str) -> tuple[Parsed, ...]:
 
 
 def parse_block(sql: str) -> list[Parsed]:
-    """The statements in the body of a DO block in PL/pgSQL. Text that is put together at run time stays unknown."""
+    """The statements in the body of a DO block in PL/pgSQL. Text that is put together when it runs is read as far as it
+    is written out, and is otherwise a part of the kind `UNKNOWN`, as is a block in another language.
+    """
     import postgast
 
     try:
-        tree = postgast.parse_plpgsql(sql)
+        tree = postgast.parse_plpgsql(sql) if _is_plpgsql(sql) else None
     except postgast.PgQueryError:
-        return []
+        tree = None
+    if tree is None:
+        return [Parsed("a block that is not in PL/pgSQL", UNKNOWN, {})]
     found: list[Parsed] = []
-    for query in _find_queries(tree):
+    for query, is_text in _find_queries(tree):
+        text = read_text(query) if is_text else query
         try:
-            found.extend(parse(query))
+            found.extend(parse(text) if text is not None else [Parsed(f"EXECUTE {query}", UNKNOWN, {})])
         except SyntaxUnknownError:
-            continue  # an assignment or another form that is not a statement of its own
+            if is_text:
+                found.append(Parsed(f"EXECUTE {query}", UNKNOWN, {}))
+            # else an assignment or another form that is not a statement of its own
     return found
 
 
@@ -78,32 +88,87 @@ def find_changing_parts(parsed: Parsed) -> list[Parsed]:
     return [Parsed(parsed.sql, kind, body) for query in queries for kind, body in query.items() if kind in _CHANGES]
 
 
-def _find_queries(value: Any) -> Iterator[str]:
+def _is_plpgsql(sql: str) -> bool:
+    options = [item["def_elem"] for item in parse(sql)[0].body.get("args", ())]
+    named = [option["arg"]["string"]["sval"] for option in options if option["defname"] == "language"]
+    return named in ([], ["plpgsql"])
+
+
+def _find_queries(value: Any) -> Iterator[tuple[str, bool]]:
+    """The queries, each with whether it is an expression whose value is the text to run."""
     if isinstance(value, list):
         for item in value:
             yield from _find_queries(item)
     elif isinstance(value, dict):
         for key, item in value.items():
             if key == "PLpgSQL_stmt_execsql":
-                yield item["sqlstmt"]["PLpgSQL_expr"]["query"]
+                yield item["sqlstmt"]["PLpgSQL_expr"]["query"], False
             elif key == "PLpgSQL_stmt_dynexecute":
-                yield from _read_constant(item["query"]["PLpgSQL_expr"]["query"])
+                yield item["query"]["PLpgSQL_expr"]["query"], True
+            elif key == "PLpgSQL_stmt_dynfors":
+                yield item["query"]["PLpgSQL_expr"]["query"], True
+                yield from _find_queries(item.get("body"))
             elif key == "PLpgSQL_stmt_fors":
-                yield item["query"]["PLpgSQL_expr"]["query"]
+                yield item["query"]["PLpgSQL_expr"]["query"], False
                 yield from _find_queries(item.get("body"))
             else:
                 yield from _find_queries(item)
 
 
-def _read_constant(expression: str) -> Iterator[str]:
+def read_text(expression: str) -> str | None:
+    """The text that an expression is as far as it is written out; what is not becomes a name, `unknown_name`.
+
+    Args:
+        expression: of PL/pgSQL: a constant, parts joined by `||`, a call of `format`.
+
+    Returns:
+        None if no part is written out.
+    """
     try:
         [select] = parse(f"SELECT {expression}")
         value = select.body["target_list"][0]["res_target"]["val"]
     except (SyntaxUnknownError, KeyError, ValueError):
-        return
+        return None
+    text, written = _join_text(value)
+    return text if written else None
+
+
+def _join_text(value: Node) -> tuple[str, bool]:
+    """The text of a part, and whether any of it is written out."""
     constant = value.get("a_const", {}).get("sval", {}).get("sval")
     if constant is not None:
-        yield constant
+        return constant, True
+    if "type_cast" in value:
+        return _join_text(value["type_cast"]["arg"])
+    call = value.get("func_call", {})
+    name = join_names(call.get("funcname", ()))
+    if name == "format" and call.get("args"):
+        pattern, written = _join_text(call["args"][0])
+        return _fill_format(pattern), written
+    if name == "concat":
+        parts = [_join_text(part) for part in call.get("args", ())]
+        return "".join(text for text, _ in parts), any(written for _, written in parts)
+    expression = value.get("a_expr", {})
+    if expression.get("kind") == "AEXPR_OP" and join_names(expression["name"]) == "||":
+        (left, first), (right, second) = _join_text(expression["lexpr"]), _join_text(expression["rexpr"])
+        return left + right, first or second
+    return ("'unknown'" if name == "quote_literal" else "unknown_name"), False
+
+
+def _fill_format(pattern: str) -> str:
+    """The pattern of `format` with something in its places: `%I`, `%s`, `%L`, `%1$I`, `%-10s`."""
+    found, place = "", 0
+    while place < len(pattern):
+        if pattern[place] != "%":
+            found, place = found + pattern[place], place + 1
+            continue
+        end = place + 1
+        while end < len(pattern) and pattern[end] in "0123456789$-*":
+            end += 1
+        sign = pattern[end : end + 1]
+        found += {"%": "%", "L": "'unknown'"}.get(sign, "unknown_name")
+        place = end + 1
+    return found
 
 
 def walk(node: Any) -> Iterator[tuple[str, Node]]:

@@ -14,6 +14,8 @@ def measure(statement_body: Node, schema: Schema, table: str) -> str:
     tests = _list_conjuncts(where)
     if any(_is_key_test(test, schema, table) or _is_never(test) for test in tests):
         return "few"
+    if _is_listed(body) and any(_is_key_join(test, schema, table) for test in tests):
+        return "few"
     if any("limit_count" in node for kind, node in walk(body) if kind in ("select_stmt", "subselect")):
         return "batch"
     return "batch" if _is_range(tests) else "whole"
@@ -59,7 +61,24 @@ def _is_key_test(test: Node, schema: Schema, table: str) -> bool:
         left, right = right, left
     if not _is_value(right):
         return False
-    column = _column_of(left)
+    return _is_key(_column_of(left), schema, table)
+
+
+def _is_listed(body: Node) -> bool:
+    """Whether the rows are joined with nothing but rows that the statement itself lists."""
+    sources = [item.get("range_subselect", {}).get("subquery", {}) for item in body.get("from_clause", ())]
+    return bool(sources) and all("values_lists" in source.get("select_stmt", {}) for source in sources)
+
+
+def _is_key_join(test: Node, schema: Schema, table: str) -> bool:
+    comparison = test.get("a_expr", {})
+    if comparison.get("kind") != "AEXPR_OP" or comparison["name"][-1]["string"]["sval"] != "=":
+        return False
+    columns = [_column_of(comparison[side]) for side in ("lexpr", "rexpr") if side in comparison]
+    return len(columns) == 2 and all(columns) and any(_is_key(column, schema, table) for column in columns)
+
+
+def _is_key(column: str | None, schema: Schema, table: str) -> bool:
     return column in ("id", "uuid", "pk") or (column is not None and (column,) in schema.list_keys(table))
 
 

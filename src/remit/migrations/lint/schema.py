@@ -21,7 +21,7 @@ class Schema:
         self.types: dict[str, str] = {}  # the revision that made it
         self.domains: dict[str, Domain] = {}
         self.functions: dict[str, bool] = {}  # whether it is volatile
-        self.views: set[str] = set()
+        self.views: dict[str, str] = {}  # the revision that made it
         self.timezone: str | None = None
 
     def copy(self) -> "Schema":
@@ -42,6 +42,10 @@ class Schema:
         """The partitions of a table, none for one that is only inherited from."""
         known = self.tables.get(table)
         return self.list_children(table) if known is not None and known.partitioned else []
+
+    def find_default_partition(self, table: str) -> str | None:
+        """The partition of a table that takes the rows of no other."""
+        return next((name for name, known in self.tables.items() if known.default and table in known.parents), None)
 
     def list_referring(self, table: str) -> list[str]:
         """The tables with a foreign key to one."""
@@ -83,7 +87,7 @@ class Schema:
         keys = tuple(item["partition_elem"].get("name", "") for item in parts)
         table = Table(
             name_of(body["relation"]), statement.revision, partitioned="partspec" in body, parents=parents,
-            partition_keys=keys,
+            partition_keys=keys, default=bool(body.get("partbound", {}).get("is_default")),
         )  # fmt: skip
         if table.name in self.tables and body.get("if_not_exists"):
             return
@@ -109,8 +113,8 @@ class Schema:
             name = name_of(body["into_clause"]["rel"])
             self.tables[name] = Table(name, statement.revision)
 
-    def _apply_view_stmt(self, _: Statement, body: Node) -> None:
-        self.views.add(name_of(body["view"]))
+    def _apply_view_stmt(self, statement: Statement, body: Node) -> None:
+        self.views.setdefault(name_of(body["view"]), statement.revision)
 
     def _apply_create_enum_stmt(self, statement: Statement, body: Node) -> None:
         self.types[join_names(body["type_name"])] = statement.revision
@@ -153,7 +157,7 @@ class Schema:
                 case "OBJECT_INDEX":
                     self.indexes.pop(name, None) or self.indexes.pop(name.rpartition(".")[2], None)
                 case "OBJECT_VIEW":
-                    self.views.discard(name)
+                    self.views.pop(name, None)
                 case "OBJECT_TYPE" | "OBJECT_DOMAIN":
                     self.types.pop(name, None)
                     self.domains.pop(name, None)
@@ -170,6 +174,8 @@ class Schema:
         match body["rename_type"]:
             case "OBJECT_TABLE" | "OBJECT_MATVIEW":
                 self._move(name, _rename_in_schema(name, body["newname"]))
+            case "OBJECT_VIEW" if name in self.views:
+                self.views[_rename_in_schema(name, body["newname"])] = self.views.pop(name)
             case "OBJECT_COLUMN" if name in self.tables and body["subname"] in self.tables[name].columns:
                 table = self.tables[name] = deepcopy(self.tables[name])
                 table.columns[body["newname"]] = table.columns.pop(body["subname"])
@@ -229,10 +235,12 @@ class Schema:
             case "AT_AlterColumnType" if column:
                 column.type = _name_type(definition["column_def"])
             case "AT_AttachPartition" | "AT_DetachPartition" as kind:
-                self._move_partition(table, name_of(definition["partition_cmd"]["name"]), kind)
+                self._move_partition(table, definition["partition_cmd"], kind)
 
-    def _move_partition(self, table: Table, part: str, kind: str) -> None:
+    def _move_partition(self, table: Table, command: Node, kind: str) -> None:
+        part = name_of(command["name"])
         child = deepcopy(self.tables.get(part)) or Table(part, "")
+        child.default = kind == "AT_AttachPartition" and bool(command.get("bound", {}).get("is_default"))
         child.parents = (table.name,) if kind == "AT_AttachPartition" else ()
         table.partitioned = True
         self.tables[part] = child

@@ -32,6 +32,7 @@ class Table:
         revision: the one that made it; empty for a table from outside of the history.
         parents: those that it inherits from or is a partition of.
         partition_keys: the columns that rows are assigned to partitions by.
+        default: whether it is the partition of the rows that no other one takes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Table:
     partitioned: bool = False
     parents: tuple[str, ...] = ()
     partition_keys: tuple[str, ...] = ()
+    default: bool = False
 
 
 @dataclass

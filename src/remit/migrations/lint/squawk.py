@@ -100,7 +100,7 @@ def _holds(rule: str, step: Step) -> bool:
         validates = step.statement.kind == "alter_table_stmt" and all(
             subtype_of(command) == "AT_ValidateConstraint" for command in commands_of(step.statement.body)
         )
-        return bool(step.work) and not validates
+        return bool(step.work) and not validates and not (rule == "constraint-missing-not-valid" and _excludes(step))
     if rule == "ban-alter-domain-with-add-constraint":
         name = join_names(step.statement.body["type_name"])
         return reads_domain(step.statement.body) and (bool(step.work) or name not in step.before.domains)
@@ -110,6 +110,14 @@ def _holds(rule: str, step: Step) -> bool:
         known = [name for name in dropped_names(step.statement.body) if name in step.before.indexes]
         return bool(step.locks) or not known
     return True
+
+
+def _excludes(step: Step) -> bool:
+    """Whether it adds an exclusion constraint, which cannot be NOT VALID."""
+    commands = commands_of(step.statement.body) if step.statement.kind == "alter_table_stmt" else []
+    return any(
+        command.get("def", {}).get("constraint", {}).get("contype") == "CONSTR_EXCLUSION" for command in commands
+    )
 
 
 def _name_parts(step: Step) -> dict[str, str]:

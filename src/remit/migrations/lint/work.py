@@ -3,7 +3,7 @@ INDEX and VALIDATE CONSTRAINT; tests/lint/test_statement_effects.py holds it to 
 """
 
 from remit.migrations.lint.column_types import is_widening
-from remit.migrations.lint.locks import is_full_vacuum, list_reindexed, reads_domain
+from remit.migrations.lint.locks import is_full_vacuum, list_reindexed, moves_index, reads_domain
 from remit.migrations.lint.model import Node, Statement
 from remit.migrations.lint.new_column import describe_new_column
 from remit.migrations.lint.parse import join_names, name_of, walk
@@ -19,10 +19,17 @@ def find_work(statement: Statement, schema: Schema) -> dict[str, str]:
     return found
 
 
-def _find_work(kind: str, body: Node, schema: Schema) -> dict[str, str]:  # noqa: C901 - a table
+def _find_work(kind: str, body: Node, schema: Schema) -> dict[str, str]:  # noqa: C901, PLR0912 - a table
     match kind:
         case "alter_table_stmt" if body.get("objtype") == "OBJECT_TABLE":
             return _find_alter_work(body, schema)
+        case "alter_table_stmt" if body.get("objtype") == "OBJECT_INDEX" and moves_index(body):
+            index = schema.find_index(name_of(body["relation"]))
+            return {index.table: "copies an index of it"} if index is not None else {}
+        case "alter_table_move_all_stmt" if body["objtype"] == "OBJECT_TABLE":
+            return dict.fromkeys(schema.tables, "rewrites it")
+        case "create_stmt" if "partbound" in body:
+            return _find_default_work([name_of(item["range_var"]) for item in body["inh_relations"]], schema)
         case "index_stmt":
             table = name_of(body["relation"])
             partitions = schema.list_partitions(table) if body["relation"].get("inh") else []
@@ -66,9 +73,19 @@ def _find_alter_work(body: Node, schema: Schema) -> dict[str, str]:
             return dict.fromkeys((table, *children), what)
         if subtype_of(command) == "AT_AttachPartition":
             part = name_of(command["def"]["partition_cmd"]["name"])
-            if not _proves_bound(schema, table, part):
-                return {part: "reads every row"}
+            read = {} if _proves_bound(schema, table, part) else {part: "reads every row"}
+            return read | _find_default_work([table], schema)
     return {}
+
+
+def _find_default_work(parents: list[str], schema: Schema) -> dict[str, str]:
+    """The default partition is read for rows that now belong elsewhere."""
+    defaults = [(table, schema.find_default_partition(table)) for table in parents]
+    return {
+        part: "reads every row"
+        for table, part in defaults
+        if part is not None and not _proves_bound(schema, table, part)
+    }
 
 
 def _describe_command(command: Node, table: str, schema: Schema) -> str | None:

@@ -9,6 +9,7 @@ from remit.migrations.lint.view import History
 ALL: tuple[Callable[[History], Iterator[Finding]], ...] = (
     statement.check_scans,
     statement.check_renames,
+    statement.check_dynamic,
     transaction.check_validation,
     transaction.check_work_after_lock,
     transaction.check_enum_values,

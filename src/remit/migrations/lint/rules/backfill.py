@@ -9,6 +9,8 @@ from remit.migrations.lint.rows import measure
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.view import History, RevisionView, Step
 
+_HELD = ": the rows stay locked, and dead ones stay, until it commits; writers of those rows wait"
+_OLD = ": until it commits VACUUM removes nothing, and what is written meanwhile is not in the copy"
 _CHANGES = ("update_stmt", "delete_stmt", "merge_stmt")
 
 
@@ -31,12 +33,18 @@ def _check_revision(view: RevisionView) -> Iterator[Finding]:
         if reason is not None:
             told.add(statement.sites)
             table, text = reason
-            yield find(view, step, "backfill-in-migration", table=table, why=text.format(table=table))
-        elif statement.kind in ("insert_stmt", "create_table_as_stmt") and step.work:
+            yield find(view, step, "backfill-in-migration", table=table, why=text.format(table=table) + _HELD)
+        elif _copies(statement) and step.work:
             told.add(statement.sites)
             table = next(iter(step.work))
-            why = f"copies the rows of {table} in one transaction"
+            why = f"copies the rows of {table} in one transaction{_OLD}"
             yield find(view, step, "backfill-in-migration", level="warn", table=table, why=why)
+
+
+def _copies(statement: Statement) -> bool:
+    if statement.kind == "create_table_as_stmt":
+        return bool(statement.body.get("objtype") != "OBJECT_MATVIEW")  # which cannot be filled in any other way
+    return statement.kind == "insert_stmt"
 
 
 def _find_reason(step: Step, read: set[str], *, repeated: bool) -> tuple[str, str] | None:

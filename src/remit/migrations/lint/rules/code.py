@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from remit.migrations.lint.code import Conflict
+from remit.migrations.lint.code import Conflict, Mention
 from remit.migrations.lint.model import Finding, Level
 from remit.migrations.lint.parse import name_of
+from remit.migrations.lint.rewrite_parts import quote_name, write_call
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, Step
@@ -21,7 +22,10 @@ def check_dropped_names(history: History) -> Iterator[Finding]:
                 if known:
                     what = f"column {table}.{column}" if column else f"table {table}"
                     places = ", ".join(str(mention) for mention in known[:3])
-                    yield find(view, step, "dropped-but-code-names-it", table=table, what=what, places=places)
+                    code = _keep_optional(step.before, table, column)
+                    yield find(
+                        view, step, "dropped-but-code-names-it", code=code, table=table, what=what, places=places
+                    )
 
 
 def _list_dropped(step: Step) -> list[tuple[str, str]]:
@@ -32,6 +36,15 @@ def _list_dropped(step: Step) -> list[tuple[str, str]]:
         table = name_of(body["relation"])
         return [(table, item["name"]) for item in commands_of(body) if subtype_of(item) == "AT_DropColumn"]
     return []
+
+
+def _keep_optional(schema: Schema, table: str, column: str) -> str | None:
+    """Let code insert that no longer names a required column, which is dropped in the release after."""
+    known = schema.tables[table].columns.get(column) if table in schema.tables else None
+    if known is None or not known.not_null or any(column in key for key in schema.list_keys(table)):
+        return None
+    call = write_call(f"ALTER TABLE {quote_name(table)} ALTER COLUMN {quote_name(column)} DROP NOT NULL")
+    return f"{call}\n# then a release whose code does not name it, then the migration that drops it"
 
 
 def _exists(schema: Schema, table: str, column: str) -> bool:
@@ -54,7 +67,8 @@ def check_cached_plans(history: History) -> Iterator[Finding]:
                 stars = history.code.stars.get(table, [])
                 if kind in ("AT_AddColumn", "AT_DropColumn", "AT_AlterColumnType") and stars and table in step.locks:
                     why = f"SELECT * at {stars[0]} answers with other columns"
-                    yield find(view, step, "cached-plan-breaks", table=table, driver=driver, why=why)
+                    code = _name_columns(step.before, table, stars[0])
+                    yield find(view, step, "cached-plan-breaks", code=code, table=table, driver=driver, why=why)
                     break
                 answers = history.code.answers.get((table, command.get("name", "")), [])
                 if kind == "AT_AlterColumnType" and table in step.locks:
@@ -63,6 +77,13 @@ def check_cached_plans(history: History) -> Iterator[Finding]:
                     level: Level = "error" if answers else "note"
                     yield find(view, step, "cached-plan-breaks", level=level, table=table, driver=driver, why=why)
                     break
+
+
+def _name_columns(schema: Schema, table: str, place: Mention) -> str | None:
+    columns = ", ".join(quote_name(name) for name in schema.tables[table].columns) if table in schema.tables else ""
+    if not columns:
+        return None
+    return f'COLUMNS = "{columns}"  # at {place}, in place of *; then recycle the connections after the migration'
 
 
 def check_conflict_targets(history: History) -> Iterator[Finding]:

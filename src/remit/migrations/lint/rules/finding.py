@@ -4,7 +4,8 @@ import re
 
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.model import Finding, Level, Revision, Statement
-from remit.migrations.lint.rewrite import quote_name, rewrite, write_call
+from remit.migrations.lint.rewrite import rewrite
+from remit.migrations.lint.rewrite_parts import BLOCK, quote_name, write_call
 from remit.migrations.lint.schema import Schema
 from remit.migrations.lint.view import RevisionView, Step
 
@@ -12,7 +13,9 @@ _PLACEHOLDERS = {"table": "THE_TABLE", "column": "THE_COLUMN", "name": "THE_NAME
 _NAMES = frozenset((*_PLACEHOLDERS, "check", "index", "type"))
 
 
-def find(view: RevisionView, step: Step, rule: str, *, level: Level | None = None, **names: str) -> Finding:
+def find(
+    view: RevisionView, step: Step, rule: str, *, level: Level | None = None, code: str | None = None, **names: str
+) -> Finding:
     """A finding about one statement.
 
     Args:
@@ -20,9 +23,11 @@ def find(view: RevisionView, step: Step, rule: str, *, level: Level | None = Non
         step: the statement.
         rule: its id in the catalog.
         level: another level than the catalog's; what a downgrade does is never above `warn`.
+        code: the safe form, if the rule knows it better than the catalog and the statement itself.
         names: what the catalog's texts have in braces; `table` is the one most locked unless given.
     """
-    return find_statement(view.revision, step.statement, rule, level, {"table": step.table, **names}, step.before)
+    names = {"table": step.table, **names}
+    return find_statement(view.revision, step.statement, rule, level, names, step.before, code)
 
 
 def find_statement(
@@ -32,6 +37,7 @@ def find_statement(
     level: Level | None,
     names: dict[str, str],
     before: Schema | None = None,
+    code: str | None = None,
 ) -> Finding:
     """A finding about a statement, without a step."""
     info = CATALOG[rule]
@@ -40,6 +46,7 @@ def find_statement(
     if statement.direction == "downgrade":
         chosen = "warn" if chosen == "error" else chosen
         message = f"in downgrade: {message}"
+    code = code or rewrite(rule, statement.sql, before) or fill_code(info.fix, names, statement.sql)
     site = next((site for site in reversed(statement.sites) if site.file.resolve() == revision.file), None)
     return Finding(
         revision.id,
@@ -49,9 +56,21 @@ def find_statement(
         revision.file,
         site.line if site else revision.line,
         statement.sql,
-        rewrite(rule, statement.sql, before) or fill_code(info.fix, names, statement.sql),
+        fit(code) if statement.transaction is None else code,
         statement.sites,
     )
+
+
+def fit(code: str) -> str:
+    """Code for a place that is in an autocommit block already: that block is not begun again, and nothing is local."""
+    first, mark, later = code.partition("# the next revision")
+    lines, inside = [], False
+    for line in first.splitlines():
+        inside = line + "\n" == BLOCK or (inside and line.startswith("    "))
+        if line + "\n" != BLOCK:
+            lines.append(line.removeprefix("    ") if inside else line)
+    text = "\n".join(lines).replace("SET LOCAL ", "SET ")
+    return f"{text}\n{mark}{later}" if mark else text
 
 
 def fill(text: str, names: dict[str, str]) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from remit.migrations.lint.locks import Mode, is_concurrent_reindex
+from remit.migrations.lint.locks import Mode, is_concurrent_reindex, says_no
 from remit.migrations.lint.model import Finding, Level, Node, Statement
 from remit.migrations.lint.parse import name_of
+from remit.migrations.lint.rewrite_parts import BLOCK, NEXT, write_call
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.rules.statement import each_step
 from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
@@ -27,6 +28,7 @@ _GUARDED = {
 
 _OUTSIDE_ONLY = {
     "alter_system_stmt", "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
+    "drop_subscription_stmt",
 }  # fmt: skip
 
 
@@ -40,15 +42,21 @@ def check_autocommit(history: History) -> Iterator[Finding]:
 def _check_block(view: RevisionView, steps: tuple[Step, ...]) -> Iterator[Finding]:
     once: Statement | None = None
     dropped: set[str] = set()
-    for step in steps:
+    for place, step in enumerate(steps):
         statement = step.statement
         outside = statement.transaction is None
         if once is not None and (outside or statement.transaction != once.transaction) and not _is_setting(statement):
-            yield find(view, step, "autocommit-commits-earlier-half", earlier=_shorten(once.sql))
+            code = _move_block(steps[place:])
+            yield find(view, step, "autocommit-commits-earlier-half", code=code, earlier=_shorten(once.sql))
             return
         if not outside and once is None and not _can_repeat(statement, dropped):
             once = statement
         dropped |= _find_guarded_drops(statement)
+
+
+def _move_block(steps: tuple[Step, ...]) -> str:
+    calls = "\n".join(f"    {write_call(step.statement.sql)}" for step in steps)
+    return f"# this revision ends before the block, which is the next one\n{NEXT}{BLOCK}{calls}"
 
 
 def _is_setting(statement: Statement) -> bool:
@@ -178,8 +186,11 @@ def _refuses_transaction(step: Step) -> bool:
     statement = step.statement
     if statement.kind in _OUTSIDE_ONLY:
         return True
-    if statement.kind == "reindex_stmt" and "relation" not in statement.body:
+    if statement.kind in ("reindex_stmt", "cluster_stmt") and "relation" not in statement.body:
         return True
+    if statement.kind == "create_subscription_stmt":
+        options = {item["def_elem"]["defname"]: item["def_elem"] for item in statement.body.get("options", ())}
+        return not any(name in options and says_no(options[name]) for name in ("create_slot", "connect"))
     if statement.kind == "vacuum_stmt":
         return bool(statement.body.get("is_vacuumcmd"))
     if statement.kind == "alter_table_stmt":

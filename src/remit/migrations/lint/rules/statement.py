@@ -1,9 +1,11 @@
 """Single statements that squawk does not judge, or judges without knowing the table's history."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from remit.migrations.lint.code import Mention
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding, Node
+from remit.migrations.lint.parse import UNKNOWN, join_names, name_of
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.schema import commands_of, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
@@ -70,27 +72,72 @@ def _is_only_checked(column: Node) -> bool:
 
 
 def check_renames(history: History) -> Iterator[Finding]:
-    """A table or column in use gets another name: code of before and of after cannot both run."""
+    """What is in use gets another name: code of before and of after cannot both run."""
+    for view in history.asked:
+        for steps in (view.upgrade, view.downgrade):
+            for place, step in enumerate(steps):
+                renamed = _find_renamed(history, step)
+                if renamed is None or _stays_as_view(step, steps[place + 1 :]):
+                    continue
+                what, known, names = renamed
+                used = f"; the code names it at {known[0]}" if known else ""
+                yield find(view, step, "rename-breaks-running-code", level=None, what=what, used=used, **names)
+
+
+Renamed = tuple[str, list[Mention], dict[str, str]]
+"""What it is, where the code names it, and the names for the texts."""
+
+
+def _find_renamed(history: History, step: Step) -> Renamed | None:
+    body, before, own = step.statement.body, step.before, step.statement.revision
+    match step.statement.kind, body.get("rename_type"):
+        case "alter_object_schema_stmt", _ if step.locks:
+            new = f"{body['newschema']}.{step.table.rpartition('.')[2]}"
+            return f"table {step.table}", history.code.tables.get(step.table, []), {"name": new}
+        case "alter_enum_stmt", _ if "old_val" in body:
+            name = join_names(body["type_name"])
+            return (
+                None if before.types.get(name) == own else (f"value {body['old_val']} of {name}", [], {"table": name})
+            )
+        case "rename_stmt", "OBJECT_COLUMN" if step.locks:
+            known = history.code.columns.get((step.table, body["subname"]), [])
+            names = {"column": body["subname"], "name": body["newname"]}
+            return f"column {step.table}.{body['subname']}", known, names
+        case "rename_stmt", "OBJECT_TABLE" if step.locks:
+            return f"table {step.table}", history.code.tables.get(step.table, []), {"name": body["newname"]}
+        case "rename_stmt", "OBJECT_VIEW" | "OBJECT_MATVIEW":
+            name = name_of(body["relation"])
+            made = before.tables[name].revision if name in before.tables else before.views.get(name)
+            known = history.code.tables.get(name, [])
+            return None if made == own else (f"view {name}", known, {"table": name, "name": body["newname"]})
+        case "rename_stmt", "OBJECT_SCHEMA":
+            inside = [name for name in before.tables if name.startswith(f"{body['subname']}.")]
+            if any(before.tables[name].revision != own for name in inside):
+                known = [mention for name in inside for mention in history.code.tables.get(name, [])]
+                return f"schema {body['subname']}", known, {"table": body["subname"], "name": body["newname"]}
+    return None
+
+
+def _stays_as_view(step: Step, later: Sequence[Step]) -> bool:
+    """Whether a view takes a table's old name before anybody can see that it is gone."""
+    if step.statement.body.get("rename_type", step.statement.body.get("object_type")) != "OBJECT_TABLE":
+        return False
+    return any(
+        other.statement.kind == "view_stmt"
+        and other.statement.transaction is not None
+        and other.statement.transaction == step.statement.transaction
+        and name_of(other.statement.body["view"]) == step.table
+        for other in later
+    )
+
+
+def check_dynamic(history: History) -> Iterator[Finding]:
+    """What runs is put together when it runs, so that nothing of it can be judged."""
     for view in history.asked:
         for step in each_step(view):
-            body = step.statement.body
-            if step.statement.kind == "alter_object_schema_stmt" and step.locks:
-                known, what = history.code.tables.get(step.table, []), f"table {step.table}"
-                used = f"; the code names it at {known[0]}" if known else ""
-                new = f"{body['newschema']}.{step.table.rpartition('.')[2]}"
-                yield find(view, step, "rename-breaks-running-code", what=what, used=used, column="", name=new)
-                continue
-            if step.statement.kind != "rename_stmt" or not step.locks:
-                continue
-            if body["rename_type"] == "OBJECT_COLUMN":
-                known = history.code.columns.get((step.table, body["subname"]), [])
-                what = f"column {step.table}.{body['subname']}"
-            elif body["rename_type"] == "OBJECT_TABLE":
-                known, what = history.code.tables.get(step.table, []), f"table {step.table}"
-            else:
-                continue
-            used = f"; the code names it at {known[0]}" if known else ""
-            yield find(
-                view, step, "rename-breaks-running-code", what=what, used=used, column=body.get("subname", ""),
-                name=body["newname"],
-            )  # fmt: skip
+            for part in (step.statement, *step.statement.inner):
+                if part.kind == UNKNOWN:
+                    yield find(view, step, "dynamic-sql-not-judged", what=part.sql)
+                elif part.kind == "call_stmt":
+                    name = join_names(part.body["funccall"]["funcname"])
+                    yield find(view, step, "dynamic-sql-not-judged", what=f"the procedure {name}")

@@ -1,0 +1,16 @@
+"""Attach 1"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE history (id bigint) PARTITION BY RANGE (id)")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Refresh concurrently 2"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY ages")
+
+
+def downgrade() -> None:
+    raise NotImplementedError
