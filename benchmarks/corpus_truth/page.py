@@ -40,8 +40,8 @@ def make_page(found: list[Truth], version: str) -> str:
         "",
         (
             f"Written by `scripts/truth`, PostgreSQL {version}: {hazards} hazards show what their rule warns of, "
-            f"{twins} safe twins do not, {against} contradict what the corpus says, and {silent} are about comments, of which "
-            "a server sees nothing."
+            f"{twins} safe twins do not, {against} contradict what the corpus says, and {silent} are about comments, "
+            "of which a server sees nothing."
         ),
         "",
         (

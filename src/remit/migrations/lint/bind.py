@@ -11,7 +11,8 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import CompileError, SAWarning
 from sqlalchemy.schema import ExecutableDDLElement
-from sqlalchemy.sql import ClauseElement, UpdateBase
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.dml import UpdateBase
 
 from remit.migrations.lint.errors import NeedsDatabaseError
 from remit.migrations.lint.parse import SyntaxUnknownError, parse
