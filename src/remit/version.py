@@ -1,5 +1,8 @@
 """The version of this installation."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("remit")
+try:
+    __version__ = version("remit")
+except PackageNotFoundError:
+    __version__ = version("remit-migrations")  # the tools for migrations alone

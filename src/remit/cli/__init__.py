@@ -2,13 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
 USAGE_ERROR = 2
+HAS_SERVER = find_spec("remit.app") is not None
+"""Whether this is the whole of Remit, and not the distribution with the tools for migrations alone."""
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ def make_app() -> typer.Typer:
     from remit.cli.worker import worker_commands
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.callback(invoke_without_command=True)(_start)
+    app.callback(invoke_without_command=True)(start)
     app.command("serve")(serve)
     app.command("demo")(demo)
     app.command("doctor")(doctor)
@@ -74,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
-def run_command(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str], make: Callable[[], typer.Typer] = make_app) -> int:
     """Run the command and return its exit code; an error is one line on standard error and 2."""
     flags = Flags()
-    command = typer.main.get_command(make_app())
+    command = typer.main.get_command(make())
     _join_lines(command)
     try:
         code = command.main(list(arguments), prog_name="remit", standalone_mode=False, obj=flags)
@@ -116,20 +119,33 @@ def describe(error: Exception) -> str:
         return _one_line(error.format_message()) + hint
     if isinstance(error, CommandError):
         return _one_line(str(error))
+    from remit.db.errors import DatabaseSetupError
+
+    if isinstance(error, DatabaseSetupError):
+        return _one_line(str(error))
+    if isinstance(error, OSError):
+        return _one_line(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    return describe_of_server(error) if HAS_SERVER else describe_unknown(error)
+
+
+def describe_of_server(error: Exception) -> str:
+    """An error of what only the server has."""
     from asyncpg import InterfaceError, PostgresError
 
     from remit.authz.errors import AuthzError
     from remit.db.data_dir import WaitCancelledError
-    from remit.db.errors import DatabaseSetupError
     from remit.errors import RemitError
 
     match error:
-        case DatabaseSetupError() | RemitError() | AuthzError():
+        case RemitError() | AuthzError():
             return _one_line(str(error))
         case PostgresError() | InterfaceError() | WaitCancelledError():
             return _one_line(f"the database did not do it: {error or type(error).__name__}; `remit doctor` looks at it")
-        case OSError():
-            return _one_line(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    return describe_unknown(error)
+
+
+def describe_unknown(error: Exception) -> str:
+    """An error that nobody thought of."""
     return f"something unexpected happened ({type(error).__name__}): `remit --debug …` shows where"
 
 
@@ -137,7 +153,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _start(
+def start(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remit.cli import HAS_SERVER
 from remit.cli.context import AsJson, DataDir, configured, fail
 from remit.cli.output import print_json, print_line, print_note
 
@@ -40,6 +41,8 @@ def upgrade(
     """
     from remit.migrations.runner.model import Limits, LockedError
 
+    if config is None and not HAS_SERVER:
+        fail("name the project whose database is meant: --config alembic.ini")
     if config is not None and data_dir is not None:
         fail("--config and --data-dir exclude each other: env.py of the other project knows its database")
     limits = Limits(lock_timeout=lock_timeout, attempts=attempts, turn=wait)
@@ -57,14 +60,14 @@ def upgrade(
 
 
 def _upgrade(revision: str, config: Path | None, data_dir: Path | None, limits: "Limits") -> "Outcome":
-    from remit.db.connect import open_database_blocking
-    from remit.migrations import run
-
     logging.getLogger("remit").setLevel(logging.WARNING)
     if config is not None:
         from remit.migrations.runner.project import upgrade_project
 
         return upgrade_project(config, revision, limits, print_note)
+    from remit.db.connect import open_database_blocking
+    from remit.migrations import run
+
     with open_database_blocking(configured(data_dir=data_dir)) as dsn:
         return run.upgrade(dsn, revision, limits, print_note)
 
@@ -93,8 +96,6 @@ def _show(outcome: "Outcome", *, as_json: bool) -> None:
 
 
 def _show_plan(revision: str, config: Path | None, data_dir: Path | None, *, as_json: bool) -> None:
-    from remit.db.connect import open_database_blocking
-    from remit.migrations import run
     from remit.migrations.lint.errors import LintError
     from remit.migrations.lint.project import make_project
     from remit.migrations.plan import format_plan, make_plan
@@ -105,6 +106,9 @@ def _show_plan(revision: str, config: Path | None, data_dir: Path | None, *, as_
 
             heads, loaded = read_project_heads(config), load_config(config)
         else:
+            from remit.db.connect import open_database_blocking
+            from remit.migrations import run
+
             with open_database_blocking(configured(data_dir=data_dir)) as dsn:
                 current = run.current(dsn)
             heads, loaded = ((current,) if current else ()), run.make_config()

@@ -4,12 +4,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import DatabaseSetupError, UnsupportedServerError
-from remit.settings import Settings
+
+if TYPE_CHECKING:
+    from remit.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ def check_version(dsn: str) -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, watch: bool = False) -> AsyncIterator[str]:
+async def open_database(settings: "Settings", *, watch: bool = False) -> AsyncIterator[str]:
     """The connection URL of the database, reachable and of a supported version, for as long as the block lasts.
 
     Args:
@@ -62,7 +65,7 @@ async def open_database(settings: Settings, *, watch: bool = False) -> AsyncIter
 
 
 @contextmanager
-def open_database_blocking(settings: Settings) -> Iterator[str]:
+def open_database_blocking(settings: "Settings") -> Iterator[str]:
     """`open_database` for code without an event loop."""
     if settings.database_url is not None:
         dsn = settings.database_url.get_secret_value()
