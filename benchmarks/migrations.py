@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from remit.migrations.rehearse.model import Report, RevisionReport
+from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.page import show_page
 from remit.migrations.rehearse.project import open_project
-from remit.migrations.rehearse.run import Options, rehearse
+from remit.migrations.rehearse.run import rehearse
 from remit.migrations.rehearse.text import show_text
 from remit.migrations.rehearse.verdict import list_findings, shorten, show_ms, strongest_lock
 

@@ -306,6 +306,6 @@ def test_a_lost_lock_stops_the_run(empty: str, tmp_path: Path) -> None:
 
 def test_the_turn_is_waited_for(empty: str, tmp_path: Path) -> None:
     config = make_project(tmp_path, empty)
-    with Control.open(empty, QUICK), pytest.raises(MigrationError, match="another migration"):
+    with Control.open(empty, QUICK, Teller()), pytest.raises(MigrationError, match="another migration"):
         upgrade_project(config, "head", Limits(turn=0.3), Teller())
     upgrade_project(config, "head", QUICK, Teller())

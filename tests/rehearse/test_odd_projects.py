@@ -4,8 +4,9 @@ import pytest
 from rehearse.conftest import make_project
 
 from remit.migrations.rehearse.model import RevisionReport
+from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.project import open_project
-from remit.migrations.rehearse.run import Options, rehearse
+from remit.migrations.rehearse.run import rehearse
 
 REVISIONS = {
     "stand_ins": """

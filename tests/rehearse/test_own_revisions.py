@@ -13,8 +13,9 @@ from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.project import make_project
 from remit.migrations.plan import PlannedRevision, make_plan, name_mode
 from remit.migrations.rehearse.model import RevisionReport, StatementReport
+from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.project import open_project
-from remit.migrations.rehearse.run import Options, rehearse
+from remit.migrations.rehearse.run import rehearse
 
 ROOT = Path(__file__).parents[2]
 MODES = {f"{name_mode(mode).title().replace(' ', '')}Lock": mode for mode in Mode}

@@ -6,8 +6,9 @@ import pytest
 from rehearse.conftest import make_project
 
 from remit.migrations.rehearse.model import RevisionReport, StatementReport
+from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.project import open_project
-from remit.migrations.rehearse.run import Options, rehearse
+from remit.migrations.rehearse.run import rehearse
 
 BLOCKS_READERS = "AccessExclusiveLock"
 # Each is a transaction of its own, so that its locks are its own.
@@ -21,6 +22,7 @@ STATEMENTS = {
     "validate": "ALTER TABLE users VALIDATE CONSTRAINT ck_id",
     "key": "ALTER TABLE orders ADD CONSTRAINT fk_user FOREIGN KEY (user_id) REFERENCES users (id)",
     "key_not_valid": "ALTER TABLE orders ADD CONSTRAINT fk_again FOREIGN KEY (user_id) REFERENCES users (id) NOT VALID",
+    "truncate": "TRUNCATE events",
     "backfill": "UPDATE users SET name = coalesce(email, '')",
 }
 BATCHES = """
@@ -113,6 +115,13 @@ def test_a_changed_type_writes_the_table_anew_and_a_longer_one_does_not(apart: R
     widen = pick(apart, "widen")
     assert not widen.rewrite
     assert modes(widen, "users") == {BLOCKS_READERS}
+
+
+def test_a_truncated_table_is_emptied_and_not_written_anew(apart: Reports) -> None:
+    truncate = pick(apart, "truncate")
+    assert truncate.emptied == ["events"]
+    assert not truncate.rewrite
+    assert BLOCKS_READERS in modes(truncate, "events")
 
 
 def test_an_index_keeps_writers_out_unless_built_beside_them(apart: Reports) -> None:

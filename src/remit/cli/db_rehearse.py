@@ -60,10 +60,10 @@ def rehearse(
     """
     from remit.migrations.lint.errors import LintError
     from remit.migrations.rehearse.errors import RehearseError
+    from remit.migrations.rehearse.options import Options
     from remit.migrations.rehearse.project import open_project
     from remit.migrations.rehearse.queries import read_queries
     from remit.migrations.rehearse.report import FORMATS
-    from remit.migrations.rehearse.run import Options
     from remit.migrations.rehearse.run import rehearse as run_rehearsal
     from remit.migrations.rehearse.text import show_text
 

@@ -1,10 +1,14 @@
 """How a project configures Alembic: alembic.ini, pyproject.toml, or both."""
 
+import configparser
 import sys
 import tomllib
 from pathlib import Path
 
 from alembic.config import Config
+from alembic.util import CommandError
+
+from remit.migrations.lint.errors import LintError
 
 FOLDER = "remit_folder"
 """The attribute of a configuration with the folder in which Alembic would be run, where that is another one."""
@@ -17,7 +21,17 @@ def read_config(file: Path) -> Config:
 
     Args:
         file: alembic.ini, or a pyproject.toml with `[tool.alembic]`.
+
+    Raises:
+        LintError: it is not such a file.
     """
+    try:
+        return _read(file)
+    except (CommandError, configparser.Error, OSError, ValueError) as error:
+        raise LintError(f"{file} is no configuration of Alembic: {' '.join(str(error).split())}") from error
+
+
+def _read(file: Path) -> Config:
     folder = file.resolve().parent
     toml = file if file.suffix == ".toml" else folder / "pyproject.toml"
     known = str(toml) if _configures_alembic(toml) else None

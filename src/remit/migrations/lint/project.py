@@ -133,12 +133,17 @@ def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tu
     except CommandError as error:
         raise LintError(f"{config_file}: {describe_command(error)}") from error
     except (Exception, SystemExit) as error:
+        if isinstance(error, KeyError) and not _locate(error):
+            raise LintError(f"{config_file}: a revision follows {error}, which no file in its folder is") from error
         raise LintError(
-            f"a revision in the folder that {config_file} names cannot be imported: {_locate(error)}"
+            f"a revision in the folder that {config_file} names cannot be imported: {describe(error)}{_locate(error)}"
         ) from error
     if not revisions:
         raise LintError(f"there is no revision in {script.versions}, which {config_file} names")
     return script, revisions
+
+
+_LIBRARIES = ("/alembic/", "/sqlalchemy/")
 
 
 def describe_command(error: Exception) -> str:
@@ -147,13 +152,14 @@ def describe_command(error: Exception) -> str:
 
 
 def _locate(error: BaseException) -> str:
+    """Where in the project's own code an error came from."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if not name.startswith("<") and "/alembic/" not in name:
+        if not name.startswith("<") and name != __file__ and not any(library in name for library in _LIBRARIES):
             place = f" at {name}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return describe(error) + place
+    return place
 
 
 def _select_range(script: ScriptDirectory, revisions: Sequence[Script], text: str) -> frozenset[str]:

@@ -66,6 +66,7 @@ def assemble(
         report.duration_ms = sum(window.end - window.start for window in step.windows) * 1000
         report.locks = _list_locks(step, traced, large)
         report.rewritten = sorted({name for item in traced for name in item.rewritten})
+        report.emptied = sorted({name for item in traced for name in item.emptied})
         report.wal_bytes = sum(_count_wal(large, window, rate) for window in step.windows)
         stalls.fill(report, step)
         if number < len(before) and before[number].shape == step.shape and small is not None:
@@ -86,7 +87,7 @@ def assemble_traced(revision: str, trace: Trace) -> list[StatementReport]:
         report = StatementReport(revision, statement.sql, statement.shape, autocommit=statement.autocommit)
         report.locks = [LockHold(*lock, 0.0) for lock in sorted(statement.taken)]
         report.locks += [LockHold(*lock, 0.0, inherited=True) for lock in sorted(statement.inherited)]
-        report.rewritten = statement.rewritten
+        report.rewritten, report.emptied = statement.rewritten, statement.emptied
         reports.append(report)
     if reports and trace.failed_in_statement:
         reports[-1].error = trace.error

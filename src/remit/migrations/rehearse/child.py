@@ -99,6 +99,15 @@ def _upgrade(order: Order, watcher: "_Watcher") -> None:
         raise RuntimeError(" ".join(str(error).split())) from error
 
 
+@dataclass(frozen=True)
+class _File:
+    """Where a table or an index lies, and how large the table is."""
+
+    name: str
+    number: int
+    table_bytes: int
+
+
 class _Watcher:
     """Tells the parent what is sent to the database while the revision runs."""
 
@@ -109,8 +118,8 @@ class _Watcher:
         self._number = 0
         self._in_statement: int | None = None
         self._question: str | None = None
-        self._first_files: dict[int, tuple[str, int]] | None = None
-        self._files: dict[int, tuple[str, int]] = {}
+        self._first_files: dict[int, _File] | None = None
+        self._files: dict[int, _File] = {}
         self._wrapped = False
 
     def wrap(self, migrate: Any) -> Any:
@@ -196,9 +205,9 @@ class _Watcher:
     def _end(self, connection: Any) -> None:
         now = time.monotonic()
         number, self._in_statement = self._in_statement, None
-        rewritten = self._find_rewritten(connection) if self._order.trace else []
+        rewritten, emptied = self._find_rewritten(connection) if self._order.trace else ([], [])
         self._number += 1
-        self._tell("after", now, number, rewritten)
+        self._tell("after", now, number, rewritten, emptied)
         if self._wrapped:
             self._run_aside(connection, "COMMIT")
         if self._order.end_after == self._number:
@@ -218,27 +227,34 @@ class _Watcher:
         with _open_cursor(connection) as cursor:
             cursor.execute(sql)
 
-    def _read_files(self, connection: Any) -> dict[int, tuple[str, int]]:
+    def _read_files(self, connection: Any) -> dict[int, _File]:
         with _open_cursor(connection) as cursor:
             cursor.execute(
-                "SELECT oid::bigint, oid::regclass::text, pg_relation_filenode(oid)::bigint FROM pg_class "
+                "SELECT oid::bigint, oid::regclass::text, pg_relation_filenode(oid)::bigint, "
+                "pg_relation_size(coalesce(indrelid, oid)) FROM pg_class LEFT JOIN pg_index ON indexrelid = oid "
                 "WHERE relkind IN ('r', 'i', 'm') AND relnamespace NOT IN ('pg_catalog'::regnamespace, "
                 "'pg_toast'::regnamespace, 'information_schema'::regnamespace)"
             )
-            return {oid: (name, file) for oid, name, file in cursor.fetchall()}
+            return {oid: _File(*rest) for oid, *rest in cursor.fetchall()}
 
-    def _find_rewritten(self, connection: Any) -> list[str]:
-        """The relations of before the revision that have another file now; an index may be another of that name."""
+    def _find_rewritten(self, connection: Any) -> tuple[list[str], list[str]]:
+        """The relations of before the revision that have another file now, and those of tables that have no rows in it.
+
+        An index may be another one of that name.
+        """
         first = self._first_files or {}
-        named = {name: file for oid, (name, file) in self._files.items() if oid in first}
+        named = {old.name: old.number for oid, old in self._files.items() if oid in first}
 
-        def read_old(oid: int, name: str, file: int) -> int:
+        def read_old(oid: int, file: _File) -> int:
             if oid in self._files:
-                return self._files[oid][1] if oid in first else file
-            return named.get(name, file)
+                return self._files[oid].number if oid in first else file.number
+            return named.get(file.name, file.number)
 
-        found = self._read_files(connection)
-        return sorted(name for oid, (name, file) in found.items() if read_old(oid, name, file) != file)
+        changed = [file for oid, file in self._read_files(connection).items() if read_old(oid, file) != file.number]
+        return (
+            sorted(file.name for file in changed if file.table_bytes),
+            sorted(file.name for file in changed if not file.table_bytes),
+        )
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def _note(message: Message, found: Measured) -> int | None:
         case ("before", at, _, sql, shape, autocommit, backend):
             found.windows.append(Window(sql, shape, autocommit, at))
             return int(backend or 0)
-        case ("after", at, _, _):
+        case ("after", at, *_):
             found.windows[-1].end = at
         case ("commit", at):
             found.commits.append(at)

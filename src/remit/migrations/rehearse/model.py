@@ -56,6 +56,7 @@ class StatementReport:
         shape: its text before values were put in.
         times: how often it was sent; more than once for a loop, whose figures are put together.
         rewritten: the tables and indexes that were written anew.
+        emptied: those that got a new file without rows instead, as TRUNCATE does: nothing is copied.
         started_ms: after the first statement of the revision.
         wal_bytes: without what the writers wrote.
         interrupted: what a second run makes of a revision that was ended after this statement, by how it was ended.
@@ -73,6 +74,7 @@ class StatementReport:
     lock_wait_ms: float = 0.0
     locks: list[LockHold] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
     wal_bytes: int = 0
     autocommit: bool = False
     growth: Growth | None = None

@@ -6,6 +6,7 @@ from html import escape
 from remit.migrations.rehearse.chart import draw
 from remit.migrations.rehearse.model import LockHold, Report, RevisionReport, StatementReport
 from remit.migrations.rehearse.verdict import (
+    conclude,
     describe_growth,
     describe_retry,
     describe_revision,
@@ -38,20 +39,19 @@ def show_page(report: Report) -> str:
     """The whole page."""
     findings, remarks = list_findings(report), list_remarks(report)
     names = ", ".join(revision.revision for revision in report.revisions)
-    verdict = f'<p class="good">Nothing waited longer than {report.max_stall_ms:g} ms.</p>'
+    verdict = f'<p class="{"bad" if findings else "good"}">{escape(conclude(report, findings))}</p>'
     if findings:
-        verdict = '<ul class="bad">' + "".join(f"<li>{escape(text)}</li>" for text in findings) + "</ul>"
+        verdict += '<ul class="bad">' + "".join(f"<li>{escape(text)}</li>" for text in findings) + "</ul>"
     notes = "".join(f"<li>{escape(text)}</li>" for text in remarks)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Rehearsal of {escape(names)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>Rehearsal of {escape(names)}</h1>"
-        f"<p>PostgreSQL {escape(report.server)}, {report.seconds:.0f} s. Readers and writers may wait "
-        f"{report.max_stall_ms:g} ms.</p>"
-        f"{verdict}{f'<ul>{notes}</ul>' if notes else ''}"
+        f"{verdict}{f'<h2>Notes</h2><ul>{notes}</ul>' if notes else ''}"
         + "".join(_show_revision(report, revision) for revision in report.revisions)
-        + "</body></html>"
+        + f"<p><small>Rehearsed on PostgreSQL {escape(report.server)} in {report.seconds:.0f} s. Readers and writers "
+        f"may wait {report.max_stall_ms:g} ms.</small></p></body></html>"
     )
 
 
@@ -89,6 +89,8 @@ def _show_statement(report: Report, number: int, statement: StatementReport, tab
         details.append(f"under the {escape(strongest.mode)} on {escape(strongest.relation)} of before")
     if statement.rewritten:
         details.append(f'<span class="bad">writes {escape(", ".join(statement.rewritten))} anew</span>')
+    if statement.emptied:
+        details.append(f"empties {escape(', '.join(statement.emptied))}: new files, nothing is copied")
     growth = describe_growth(statement)
     details += [escape(growth)] if growth else []
     details += [f'<span class="bad">{escape(statement.error)}</span>'] if statement.error else []

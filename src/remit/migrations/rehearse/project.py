@@ -65,7 +65,7 @@ def open_project(config_file: Path, revision: str | None, url_variables: Sequenc
         project = load_project(config_file, asked if ":" in asked else None)
         scripts = project.asked_revisions if ":" in asked else project.script.get_revisions(asked)
     except LintError as error:
-        raise RehearseError(str(error)) from error
+        raise RehearseError(str(error).replace("--range", "--revision")) from error
     except Exception as error:
         raise RehearseError(f"--revision {asked}: {' '.join(str(error).split())}") from error
     found = [script for script in scripts if script is not None]

@@ -17,6 +17,7 @@ from remit.migrations.rehearse.server import Connection
 from remit.migrations.rehearse.statistics import open_read_only
 
 _MOST_SAMPLED = 200
+_HIDDEN = "<insufficient privilege>"
 _WRITES = ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
 
 
@@ -28,8 +29,8 @@ def read_queries(file: Path) -> list[str]:
     """
     try:
         return [part.sql for part in parse(file.read_text())]
-    except OSError as error:
-        raise RehearseError(f"--old-queries: cannot read {file}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RehearseError(f"--old-queries: cannot read {file}: {error}") from error
     except SyntaxUnknownError as error:
         raise RehearseError(f"--old-queries: {file}: {error}; values are written as $1, $2 and so on") from error
 
@@ -51,27 +52,52 @@ def make_up_queries(tables: Iterable[Table]) -> list[str]:
     return found
 
 
-def sample_queries(dsn: str, tables: Iterable[Table]) -> list[str]:
+def sample_queries(dsn: str, tables: Iterable[Table]) -> tuple[list[str], str | None]:
     """The most frequent queries of a real server on some tables, from `pg_stat_statements`: texts without values.
 
-    Nothing where the server does not keep them, or the role may not see them.
+    Returns them, or why there are none.
     """
     names = {table.name.rpartition(".")[2] for table in tables}
-    found = []
-    with suppress(psycopg.Error), open_read_only(dsn) as connection:
+    try:
+        texts = _read_statements(dsn)
+    except psycopg.errors.ObjectNotInPrerequisiteState:
+        return [], "its server was not started with pg_stat_statements in shared_preload_libraries"
+    except psycopg.Error as error:
+        return [], _describe(error)
+    if texts is None:
+        return [], "pg_stat_statements is not installed in that database"
+    found = [text for query in texts for text in _choose(query, names)]
+    if not found and _HIDDEN in texts:
+        return [], "its role may not see the queries of others; grant it pg_read_all_stats"
+    return list(dict.fromkeys(found))[:_MOST_SAMPLED], None if found else "it has run none on these tables"
+
+
+def _read_statements(dsn: str) -> list[str] | None:
+    with open_read_only(dsn) as connection:
+        row = connection.execute(
+            "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+            "WHERE extname = 'pg_stat_statements'"
+        ).fetchone()
+        if row is None:
+            return None
         rows = connection.execute(
-            "SELECT DISTINCT query, calls FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database "
-            "WHERE datname = current_database()) ORDER BY calls DESC LIMIT 2000"
+            sql.SQL(
+                "SELECT query FROM {} WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+                "GROUP BY query ORDER BY sum(calls) DESC LIMIT 2000"
+            ).format(sql.Identifier(row[0], "pg_stat_statements"))
         )
-        for query, _ in rows:
-            with suppress(SyntaxUnknownError):
-                parts = parse(query)
-                touched = {
-                    node["relname"] for part in parts for kind, node in walk(dict(part.body)) if kind == "range_var"
-                }
-                if len(parts) == 1 and parts[0].kind in ("select_stmt", *_WRITES) and touched & names:
-                    found.append(parts[0].sql)
-    return list(dict.fromkeys(found))[:_MOST_SAMPLED]
+        return [query for (query,) in rows]
+
+
+def _choose(query: str, names: set[str]) -> list[str]:
+    """The query as a list, if it reads or writes one of the tables."""
+    try:
+        parts = parse(query)
+    except SyntaxUnknownError:
+        return []
+    touched = {node["relname"] for part in parts for _, node in walk(dict(part.body)) if "relname" in node}
+    fits = len(parts) == 1 and parts[0].kind in ("select_stmt", *_WRITES) and touched & names
+    return [parts[0].sql] if fits else []
 
 
 class OldQueries:

@@ -50,6 +50,7 @@ def _describe_statement(statement: StatementReport, limit_ms: float) -> dict[str
         ],
         "rewrite": statement.rewrite,
         "rewritten": statement.rewritten,
+        "emptied": statement.emptied,
         "duration_ms": round(statement.duration_ms, 2),
         "wal_bytes": statement.wal_bytes,
         "growth": None

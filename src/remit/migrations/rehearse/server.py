@@ -29,6 +29,9 @@ _SETTINGS = {
 }
 _SECONDS_TO_LEAVE = 10.0
 
+MOST_ROLES = 50
+"""How many roles that revisions name and do not make are made for them."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -121,6 +124,8 @@ def open_server(postgres: Path | None = None) -> Iterator[ScratchServer]:
     Raises:
         RehearseError: it does not start.
     """
+    if postgres is not None and not (postgres / "bin" / "postgres").is_file():
+        raise RehearseError(f"--postgres: there is no bin/postgres in {postgres}; name the folder that holds `bin`")
     folder = Path(tempfile.mkdtemp(prefix="remit-rehearse-", dir="/tmp"))  # a socket's path must be short
     extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
     try:

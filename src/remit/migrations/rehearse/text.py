@@ -11,6 +11,7 @@ from rich.text import Text
 from remit.migrations.rehearse.model import Report, RevisionReport, StatementReport
 from remit.migrations.rehearse.timeline import Timeline, make_timeline
 from remit.migrations.rehearse.verdict import (
+    conclude,
     describe_growth,
     describe_retry,
     describe_revision,
@@ -34,15 +35,17 @@ def show_text(report: Report, *, colour: bool = False) -> str:
     console = Console(
         file=out, width=_WIDTH, force_terminal=colour, no_color=not colour, highlight=False, markup=False, emoji=False
     )
+    findings, remarks = list_findings(report), list_remarks(report)
+    conclusion = Text(conclude(report, findings), style="bold red" if findings else "bold green")
+    console.print(conclusion)
+    console.print()
     for revision in report.revisions:
         _show_revision(console, report, revision)
-    findings, remarks = list_findings(report), list_remarks(report)
     for text in remarks:
         console.print(f"Note: {text}")
     for text in findings:
         console.print(Text(f"Finding: {text}", style="bold red"))
-    if not findings:
-        console.print(Text(f"Nothing waited longer than {report.max_stall_ms:g} ms.", style="green"))
+    console.print(conclusion)
     console.print(f"Rehearsed on PostgreSQL {report.server} in {report.seconds:.0f} s.")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
@@ -98,6 +101,8 @@ def _describe(statement: StatementReport, tables: Container[str]) -> str:
         parts.append(f"under the {strongest.mode} on {strongest.relation} of before")
     if statement.rewritten:
         parts.append(f"writes {', '.join(statement.rewritten)} anew")
+    if statement.emptied:
+        parts.append(f"empties {', '.join(statement.emptied)}: new files, nothing is copied")
     growth = describe_growth(statement)
     return "; ".join([*parts, *([growth] if growth else [])]) or "no lock on anything that was there"
 

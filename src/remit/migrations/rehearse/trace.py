@@ -38,6 +38,7 @@ class TracedStatement:
     taken: set[Lock] = field(default_factory=set)
     inherited: set[Lock] = field(default_factory=set)
     rewritten: list[str] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -117,9 +118,10 @@ class _Tracer:
                     self._found.statements.append(TracedStatement(sql, shape, autocommit, inherited=before))
                     if autocommit and must_be_alone(sql):
                         self._block()
-                case ("after", _, _, rewritten):
+                case ("after", _, _, rewritten, emptied):
                     self._unblock()
                     self._found.statements[-1].rewritten = rewritten
+                    self._found.statements[-1].emptied = emptied
                     self._note(self._look()[0])
                 case ("skipped", text):
                     self._found.skipped.add(text)

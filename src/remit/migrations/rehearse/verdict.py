@@ -1,6 +1,6 @@
 """What a person should know of a rehearsal, in sentences."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from remit.migrations.rehearse.model import LockHold, Report, RevisionReport, StatementReport
 
@@ -39,6 +39,16 @@ def list_findings(report: Report) -> list[str]:
     return found
 
 
+def conclude(report: Report, findings: Sequence[str]) -> str:
+    """What to know first, in a sentence."""
+    if findings:
+        count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        return f"Not ready for a database in use: {count}. `remit db lint` has safer forms of many statements to paste."
+    tried = any(statement.interrupted for statement in report.statements)
+    again = ", and it can be interrupted anywhere and run again" if tried else ""
+    return f"Ready: nothing waited longer than {report.max_stall_ms:g} ms{again}."
+
+
 def _judge(report: Report, revision: RevisionReport, number: int, statement: StatementReport) -> list[str]:
     place = f"{revision.revision}, statement {number}"
     found = []
@@ -46,9 +56,10 @@ def _judge(report: Report, revision: RevisionReport, number: int, statement: Sta
         found.append(f"{place} fails: {statement.error}")
     if statement.stalls_beyond(report.max_stall_ms):
         found.append(f"{place}: {_describe_stall(statement, revision)}; allowed are {report.max_stall_ms:g} ms")
-    for how, error in statement.interrupted.items():
+    for error in dict.fromkeys(statement.interrupted.values()):
         if error:
-            found.append(f"{place}: when it is interrupted {how} this statement, {error}")
+            ways = " or ".join(how for how, other in statement.interrupted.items() if other == error)
+            found.append(f"{place}: when it is interrupted {ways} this statement, {error}")
     return found
 
 

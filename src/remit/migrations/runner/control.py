@@ -1,6 +1,7 @@
 """The runner's own connection: it holds the lock, sees who blocks whom, and looks at what is left behind."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from psycopg import errors, sql
 
 from remit.db.errors import MigrationError
 from remit.migrations.lock import hold_migration_lock
-from remit.migrations.runner.model import Blocker, Limits
+from remit.migrations.runner.model import Blocker, Limits, Tell
 from remit.migrations.runner.sql import shorten
 
 _BLOCKERS = """
@@ -29,6 +30,13 @@ WHERE NOT i.indisvalid AND n.nspname NOT IN ('pg_catalog', 'pg_toast')
 ORDER BY 1
 """
 
+_DEFINITIONS = """
+SELECT pg_get_indexdef(i.indexrelid)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = t.relnamespace
+WHERE i.indisvalid AND c.relname = %s AND t.relname = %s AND (n.nspname = %s OR %s::text IS NULL)
+"""
+
 # A constraint that is NOT ENFORCED (18 on) is never valid, on purpose.
 _UNVALIDATED = """
 SELECT k.conname, k.conrelid::regclass::text
@@ -37,6 +45,28 @@ WHERE NOT k.convalidated AND k.conrelid <> 0 AND n.nspname NOT IN ('pg_catalog',
   AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'
 ORDER BY 2, 1
 """
+
+_SESSIONS = 0x52454D4954_01
+"""An advisory lock that every session of a migration shares, beside the one that its runner has for itself."""
+
+_ORPHANS = """
+SELECT a.pid, concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state),
+       coalesce(nullif(a.query, ''), '(a query that this role may not see)')
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.mode = 'ShareLock' AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (l.classid::bigint << 32) + l.objid::bigint = %s
+ORDER BY a.pid
+"""
+
+MARK_SESSION = f"SELECT pg_try_advisory_lock_shared({_SESSIONS})"
+"""Marks a session as one of a migration, until it ends."""
+
+END_WITH_CLIENT = "SET SESSION client_connection_check_interval = '1s'"
+"""Ends what a session runs once its client is gone; not every server's system can tell."""
+
+_POLL_SECONDS = 0.1
+_SECONDS_TO_LEAVE = 0.5
 
 IDENTITY = "SELECT pg_backend_pid(), current_database() || ' ' || pg_postmaster_start_time()"
 
@@ -51,7 +81,7 @@ class Control:
 
     @classmethod
     @contextmanager
-    def open(cls, dsn: str, limits: Limits) -> Iterator["Control"]:
+    def open(cls, dsn: str, limits: Limits, tell: Tell) -> Iterator["Control"]:
         """Wait for the migration lock and hold it.
 
         Raises:
@@ -59,7 +89,25 @@ class Control:
             DatabaseSetupError: there is no connection to be had.
         """
         with hold_migration_lock(dsn, limits.turn) as connection:
-            yield cls(connection)
+            control = cls(connection)
+            control._wait_for_orphans(limits.turn, tell)
+            yield control
+
+    def _wait_for_orphans(self, seconds: float, tell: Tell) -> None:
+        """Wait until what a killed migrator had sent is over: the server goes on with it, and nobody holds the lock."""
+        began, told = time.monotonic(), False
+        while orphans := [Blocker(pid, about, shorten(query)) for pid, about, query in self._ask(_ORPHANS, _SESSIONS)]:
+            if time.monotonic() > began + seconds:
+                raise MigrationError(
+                    f"a migrator that is gone left a session that is still at work, {orphans[0]}; wait for it, or end "
+                    f"it with SELECT pg_terminate_backend({orphans[0].pid})"
+                )
+            if not told and time.monotonic() > began + _SECONDS_TO_LEAVE:
+                tell("waiting for what an interrupted migrator left running")
+                for orphan in orphans:
+                    tell(f"  {orphan}")
+                told = True
+            time.sleep(_POLL_SECONDS)
 
     def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -88,6 +136,10 @@ class Control:
     def find_invalid_indexes(self) -> dict[str, str]:
         """The indexes that nobody builds and no query uses, with their tables."""
         return dict(self._ask(_INVALID))
+
+    def find_definitions(self, index: str, table: str, schema: str | None) -> list[str]:
+        """What the valid indexes of this name on tables of this name are; in any schema where none is named."""
+        return [definition for (definition,) in self._ask(_DEFINITIONS, index, table, schema, schema)]
 
     def find_unvalidated(self) -> list[tuple[str, str]]:
         """The constraints that old rows may break: name and table."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from remit.migrations.runner.control import Control
+from remit.migrations.runner.control import END_WITH_CLIENT, MARK_SESSION, Control
+from remit.migrations.runner.done import find_done
 from remit.migrations.runner.model import Blocker, Limits, LockedError, Tell
 from remit.migrations.runner.sql import find_built_index, is_patient, shorten, takes_lock
 from remit.migrations.runner.watch import Watcher
@@ -47,9 +48,15 @@ class Guard:
     def add(self, connection: Connection, pid: int) -> None:
         """Stand before this connection, which is the server's process `pid`.
 
-        Its session gets our limit where it has none, so that no statement waits without end, whatever it hides.
+        Its session gets our limit where it has none, so that no statement waits without end, whatever it hides. When
+        this process is killed its statement ends too, and the next migrator knows whose it was until then.
         """
         self._sessions.append((connection.connection.dbapi_connection, pid))
+        try:
+            _send(connection, END_WITH_CLIENT)
+        except Exception:  # noqa: BLE001 - the server's system cannot tell, by whatever driver
+            connection.connection.rollback()
+        _send(connection, MARK_SESSION)
         if self._read_limit(connection) == 0:
             _send(connection, f"SET SESSION lock_timeout = {self._ours}")
         connection.connection.commit()
@@ -128,9 +135,13 @@ class Guard:
                 _send(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             self._set_limit(connection, wanted, limit, local=inside)
             self._clean(statement, known)
-            what = _NO_LOCK.get(find_state(error) or "")
+            state = find_state(error)
+            what = _NO_LOCK.get(state or "")
             if what is None:
-                raise
+                done = None if inside else find_done(self._control, statement, state)
+                if done is None:
+                    raise
+                self._tell(f"  {done}, by an interrupted run: {shorten(statement)}")
             return what
         if inside:
             _send(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")

@@ -25,8 +25,8 @@ def load_config(file: Path) -> Config:
     """
     if not file.is_file():
         raise MigrationError(f"there is no {file}: name the project's alembic.ini with --config")
-    config = read_config(file)
     try:
+        config = read_config(file)
         load_scripts(config, file)
     except LintError as error:
         raise MigrationError(str(error)) from error

@@ -127,7 +127,7 @@ def _connecting(state: _State, stack: ExitStack, limits: Limits, tell: Tell, dsn
             state.guard.add(connection, pid)
 
     def start(connection: Connection, identity: str) -> None:
-        control = stack.enter_context(Control.open(dsn or make_dsn(connection.engine), limits))
+        control = stack.enter_context(Control.open(dsn or make_dsn(connection.engine), limits, tell))
         if control.identify() != identity:
             raise MigrationError(
                 "env.py connects to another database than its URL names, so that nothing keeps other migrators out; "
