@@ -250,6 +250,10 @@ def break_ini(config: Path) -> None:
     config.unlink()
 
 
+def garble_ini(config: Path) -> None:
+    config.write_text("hello")
+
+
 def break_import(config: Path) -> None:
     (config.parent / "migrations" / "versions" / "0009.py").write_text("import nowhere_to_be_found\n")
 
@@ -273,15 +277,24 @@ def fail_in_revision(config: Path) -> None:
     file.write_text(file.read_text().replace("    pass\n", "    raise LookupError('the moon is missing')\n", 1))
 
 
+def add_again(config: Path) -> None:
+    file = config.parent / "migrations" / "versions" / "0002.py"
+    file.write_text(
+        file.read_text().replace("    pass\n", "    op.execute('ALTER TABLE users ADD COLUMN age int')\n", 1)
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (break_ini, "there is no"),
+        (garble_ini, "is no configuration of Alembic"),
         (break_import, "nowhere_to_be_found"),
         (use_sqlite, "database is sqlite"),
         (use_nothing, "127.0.0.1"),
         (run_nothing, "ran no migrations"),
         (fail_in_revision, "the moon is missing"),
+        (add_again, "if an earlier run was interrupted it did this"),
     ],
 )
 def test_cannot_run(empty_database: str, tmp_path: Path, capsys: Capture, spoil: object, said: str) -> None:
@@ -296,7 +309,7 @@ def test_cannot_run(empty_database: str, tmp_path: Path, capsys: Capture, spoil:
 
 
 def test_a_lost_lock_stops_the_run(empty: str, tmp_path: Path) -> None:
-    holder = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    holder = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ExclusiveLock' AND locktype = 'advisory'"
     ends = f'op.get_bind().exec_driver_sql("{holder}")\nop.execute("SELECT pg_sleep(1.5)")'
     config = make_project(tmp_path, empty, ends, 'op.execute("ALTER TABLE users ADD COLUMN a int")')
     with pytest.raises(MigrationError, match="keeps other migrators out was lost"):

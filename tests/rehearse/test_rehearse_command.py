@@ -16,6 +16,15 @@ op.execute("ALTER TABLE stubborn ADD CONSTRAINT ck_word CHECK (md5(word) LIKE '0
 WORD = "20412333"
 
 
+BAD = {
+    ("--revision", "nine"): "nine",
+    ("--revision", "0002:0002"): "--revision 0002:0002 holds no revision",
+    ("--postgres", "/nowhere"): "no bin/postgres in /nowhere",
+    ("--old-queries", "/nowhere"): "--old-queries: cannot read /nowhere",
+    ("--max-stall", "nan"): "greater than or equal to 0",
+}
+
+
 def run(config: Path, *options: str) -> int:
     return run_command(["db", "rehearse", "--config", str(config), "--rows", "50", *options])
 
@@ -86,5 +95,16 @@ def test_what_cannot_be_rehearsed_says_why(tmp_path: Path, capsys: pytest.Captur
     assert run(tmp_path / "none.ini") == 2
     assert "none.ini" in capsys.readouterr().err
     config = make_project(tmp_path / "p", {"0002": "pass"})
-    assert run(config, "--revision", "nine") == 2
-    assert "nine" in capsys.readouterr().err
+    env = tmp_path / "p" / "migrations" / "env.py"
+    for spoilt, said in BAD.items():
+        assert run(config, *spoilt) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    env.write_text("def (:")
+    assert run(config) == 2
+    assert "env.py cannot be read: invalid syntax" in capsys.readouterr().err
+    env.write_text("")
+    assert run(config) == 2
+    assert "env.py ran no migrations" in capsys.readouterr().err
+    config.write_bytes(b"\xff")
+    assert run(config) == 2
+    assert "is no configuration of Alembic" in capsys.readouterr().err

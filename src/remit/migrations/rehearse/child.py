@@ -86,7 +86,11 @@ def _upgrade(order: Order, watcher: "_Watcher") -> None:
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
 
+    ran = False
+
     def find_steps(current: Any, _: Any) -> Any:
+        nonlocal ran
+        ran = True
         steps = script._upgrade_revs(order.target, current)
         for step in steps[-1:]:
             step.migration_fn = watcher.wrap(step.migration_fn)
@@ -97,6 +101,8 @@ def _upgrade(order: Order, watcher: "_Watcher") -> None:
             script.run_env()
     except CommandError as error:
         raise RuntimeError(" ".join(str(error).split())) from error
+    if not ran:
+        raise RuntimeError("env.py ran no migrations: its online branch must connect and call run_migrations()")
 
 
 @dataclass(frozen=True)

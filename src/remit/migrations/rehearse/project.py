@@ -91,7 +91,11 @@ def _list_parts() -> Iterator[tuple[str, str]]:
 
 def _find_variables(env: Path) -> set[str]:
     """Names in env.py that an environment variable with a URL may have."""
-    constants = (node.value for node in ast.walk(ast.parse(env.read_text())) if isinstance(node, ast.Constant))
+    try:
+        nodes = list(ast.walk(ast.parse(env.read_text())))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RehearseError(f"{env} cannot be read: {' '.join(str(error).split())}") from error
+    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
     words = ("URL", "URI", "DSN")
     return {text for text in constants if isinstance(text, str) and text.isupper() and text.endswith(words)}
 

@@ -18,12 +18,15 @@ from sqlalchemy.exc import DBAPIError
 
 from remit.db.errors import MigrationError
 from remit.migrations.runner.control import IDENTITY, Control
-from remit.migrations.runner.guard import AgainError, Guard
+from remit.migrations.runner.guard import AgainError, Guard, find_state
 from remit.migrations.runner.model import Limits, Outcome, Tell
 from remit.migrations.runner.watch import Watcher
 
 LOCK_HELD = "remit_holds_migration_lock"
 """The attribute of Alembic's configuration that tells env.py not to wait for the lock itself."""
+
+# A column, table, object or schema that is there already.
+_DONE_BEFORE = ("42701", "42P07", "42710", "42P06")
 
 alembic_in_use = threading.Lock()
 """Alembic keeps what it is doing in global variables: one run at a time in a process."""
@@ -77,7 +80,10 @@ def upgrade(config: Config, revision: str, limits: Limits, tell: Tell, *, dsn: s
 def _describe_failure(state: _State, error: DBAPIError) -> str:
     name = state.guard.revision if state.guard else None
     where = f"revision {name} stopped" if name else "the migration stopped"
-    return f"{where}, run it again once this is solved: {error.orig}"
+    text = f"{where}, run it again once this is solved: {error.orig}"
+    if name and find_state(error) in _DONE_BEFORE:
+        text += "; if an earlier run was interrupted it did this, and `remit db rehearse` shows where to repair that"
+    return text
 
 
 def explain(error: Exception) -> MigrationError:
