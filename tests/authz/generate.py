@@ -39,6 +39,7 @@ IDS = ("one", "0199b0a2-7c00-7000-8000-000000000002")
 RELATIONS = ("rel_a", "rel_b", "rel_c")
 PERMISSIONS = ("per_a", "per_b", "per_c")
 CIRCLING = 0.2
+SELF_NAMING = 0.1
 QUESTIONS = 16
 
 
@@ -72,10 +73,12 @@ def make_schema(random: Random) -> Schema:
     )
     # What a set includes must hold no wildcard, and no arrow may start at one: drop the wildcards that are reached.
     definitions = [Definition("user", ())]
+    naming = random.random() < SELF_NAMING
     for kind in object_types:
         members: list[Relation | Permission] = list(relations[kind])
         for index, name in enumerate(permissions[kind]):
-            expression = _expression(random, bare, kind, relations[kind], permissions[kind][:index])
+            named = permissions[kind] if naming else permissions[kind][:index]
+            expression = _expression(random, bare, kind, relations[kind], named)
             members.append(Permission(name, expression))
         definitions.append(Definition(kind, tuple(members)))
     return _without_included_wildcards(Schema(tuple(definitions), ("expiration", "self")))
@@ -107,10 +110,10 @@ def _allowed(
 
 
 def _expression(
-    random: Random, schema: Schema, kind: str, relations: list[Relation], earlier: tuple[str, ...]
+    random: Random, schema: Schema, kind: str, relations: list[Relation], named: tuple[str, ...]
 ) -> Expression:
     leaves: list[Expression] = [Reference(relation.name) for relation in relations]
-    leaves += [Reference(name) for name in earlier]
+    leaves += [Reference(name) for name in named]
     arrows: list[Expression] = []
     for relation in relations:
         if any(allowed.wildcard for allowed in relation.allowed):

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 
 from authzed.api.v1 import (
@@ -83,6 +83,26 @@ class _Spice:
         return bool(pair.item.permissionship == HAS_PERMISSION)
 
 
+def try_schemas(texts: Sequence[str]) -> list[str | None]:
+    """What SpiceDB says against each of these schemas; None where it takes one."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _hush) as pool:
+        return pool.submit(_try_schemas, list(texts)).result()
+
+
+def _try_schemas(texts: list[str]) -> list[str | None]:
+    spice, found = _Spice(), list[str | None]()
+    try:
+        for text in texts:
+            try:
+                spice.load(text, [])
+                found.append(None)
+            except JudgeRefuses as refusal:
+                found.append(str(refusal))
+    finally:
+        spice.close()
+    return found
+
+
 class Judge:
     """Puts cases to SpiceDB, one after the other, each to an empty one.
 
@@ -133,10 +153,14 @@ class Judge:
         return answers
 
 
-def _serve(pipe: Connection) -> None:
-    # The library logs each call to the process's own standard error.
+def _hush() -> None:
+    """Close the process's own outputs: the library logs each call there."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
+
+
+def _serve(pipe: Connection) -> None:
+    _hush()
     pipe.send("ready")
     # Several at once, so that one slow question does not keep the others from their answers.
     with ThreadPoolExecutor(THREADS) as pool:

@@ -17,7 +17,7 @@ HEAD = "definition user {}\ndefinition bot {}\n"
 DOUBTS = [
     (
         (
-            "definition org { relation admin: user\n permission manage = admin }\n"
+            "definition org { relation admin: user\n permission manage = admin; }\n"
             "definition doc {\n relation parent: org | user\n permission edit = parent->admin\n}"
         ),
         ("mixed-arrow", 7, 20),
@@ -25,7 +25,7 @@ DOUBTS = [
     ),
     (
         (
-            "definition org { relation admin: user\n permission manage = admin }\n"
+            "definition org { relation admin: user\n permission manage = admin; }\n"
             "definition doc {\n relation parent: org | user\n permission edit = parent.all(manage)\n}"
         ),
         ("mixed-arrow", 7, 20),
@@ -58,12 +58,30 @@ DOUBTS = [
     ),
     (
         (
-            "definition group { relation member: user }\n"
+            "definition group { relation member: user; }\n"
             "definition doc {\n relation viewer: group#member\n relation banned: user\n"
             " permission see = viewer - banned\n}"
         ),
         ("open-exclusion", 7, 19),
         "is given to group#member by 'viewer'",
+    ),
+    (
+        (
+            "definition org {\n relation member: user | org#member\n}\n"
+            "definition doc {\n relation parent: org\n relation banned: user\n"
+            " permission see = parent->member - banned\n}"
+        ),
+        ("open-exclusion", 9, 19),
+        "is given to org#member by 'parent->member'",
+    ),
+    (
+        (
+            "definition org {\n relation member: user:*\n}\n"
+            "definition doc {\n relation parent: org\n relation banned: user\n"
+            " permission see = parent.all(member) - banned\n}"
+        ),
+        ("open-exclusion", 9, 19),
+        "is given to user:* by 'parent.all(member)'",
     ),
 ]
 
@@ -102,7 +120,7 @@ def test_the_shipped_schema_is_clean() -> None:
 
 def test_the_command_says_it_by_its_exit_code(tmp_path: Path) -> None:
     clean, doubtful, broken = tmp_path / "clean.zed", tmp_path / "doubtful.zed", tmp_path / "broken.zed"
-    clean.write_text(HEAD + "definition doc { relation owner: user\n permission edit = owner }")
+    clean.write_text(HEAD + "definition doc { relation owner: user\n permission edit = owner; }")
     doubtful.write_text(HEAD + DOUBTS[2][0])
     broken.write_text("definition doc { relation owner: }")
     for file, code in ((clean, 0), (doubtful, 1), (broken, 2)):

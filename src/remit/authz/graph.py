@@ -21,8 +21,8 @@ from remit.authz.formula import (
     Term,
     join_all,
     join_any,
-    references,
 )
+from remit.authz.formulas import find_components, find_possible, prune_term, without_circles
 from remit.authz.schema_check import suggest
 from remit.authz.schema_tree import (
     Arrow,
@@ -56,9 +56,10 @@ class Graph:
             for definition in schema.definitions
             for member in definition.members
         }
-        possible = _find_possible(raw)
-        self.formulas = {node: _prune(term, possible) for node, term in raw.items()}
-        self._components = _find_components(self.formulas)
+        raw = without_circles(raw)
+        possible = find_possible(raw)
+        self.formulas = {node: prune_term(term, possible) for node, term in raw.items()}
+        self._components = find_components(self.formulas)
 
     def formula(self, node: Node) -> Term:
         """A node's formula.
@@ -181,88 +182,3 @@ def _unknown(schema: Schema, node: Node) -> PermissionUnknown:
     return PermissionUnknown(
         f"type {node.type!r} has no relation or permission {node.name!r}" + (f"; {near}" if near else "")
     )
-
-
-def _find_possible(formulas: dict[Node, Term]) -> set[Node]:
-    """The nodes that the caller can hold at all, looking only at kinds of subjects."""
-    possible: set[Node] = set()
-
-    def holds(term: Term) -> bool:
-        match term:
-            case Hop(target=target):
-                return target in possible
-            case Every(targets=targets):
-                return any(target in possible for _, _, target in targets)
-            case Call(node):
-                return node in possible
-            case Any(parts):
-                return any(holds(part) for part in parts)
-            case All(parts):
-                return all(holds(part) for part in parts)
-        return True
-
-    changed = True
-    while changed:
-        found = {node for node, term in formulas.items() if node not in possible and holds(term)}
-        possible |= found
-        changed = bool(found)
-    return possible
-
-
-def _prune(term: Term, possible: set[Node]) -> Term:
-    match term:
-        case Hop(target=target):
-            return term if target in possible else NEVER
-        case Every(relation, targets, expiring):
-            left = tuple(target for target in targets if target[2] in possible)
-            return Every(relation, left, expiring) if left else NEVER
-        case Call(node):
-            return term if node in possible else NEVER
-        case Any(parts):
-            return join_any([_prune(part, possible) for part in parts])
-        case All(parts):
-            return join_all([_prune(part, possible) for part in parts])
-        case Not(part):
-            return Not(_prune(part, possible))
-    return term
-
-
-def _find_components(formulas: dict[Node, Term]) -> dict[Node, frozenset[Node]]:  # noqa: C901 - Tarjan's, in one piece
-    """Strongly connected components (Tarjan 1972, without recursion); empty for a node that is not recursive."""
-    edges = {node: list(dict.fromkeys(references(term))) for node, term in formulas.items()}
-    index: dict[Node, int] = {}
-    low: dict[Node, int] = {}
-    stack: list[Node] = []
-    on_stack: set[Node] = set()
-    components: dict[Node, frozenset[Node]] = {}
-    for root in formulas:
-        if root in index:
-            continue
-        work = [(root, iter(edges[root]))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
-        while work:
-            node, targets = work[-1]
-            for target in targets:
-                if target not in index:
-                    index[target] = low[target] = len(index)
-                    stack.append(target)
-                    on_stack.add(target)
-                    work.append((target, iter(edges[target])))
-                    break
-                if target in on_stack:
-                    low[node] = min(low[node], index[target])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == index[node]:
-                    members = [stack.pop()]
-                    while members[-1] != node:
-                        members.append(stack.pop())
-                    on_stack.difference_update(members)
-                    recursive = len(members) > 1 or node in edges[node]
-                    for member in members:
-                        components[member] = frozenset(members) if recursive else frozenset()
-    return components

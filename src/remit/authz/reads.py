@@ -12,8 +12,7 @@ from remit.authz.ids import EVERYONE, encode_id
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.questions import Questions
 from remit.authz.relationships import Decoder, Row
-from remit.authz.schema_check import walk_expression
-from remit.authz.schema_tree import Arrow, Permission
+from remit.authz.schema_tree import Arrow, Permission, walk_expression
 
 COLUMNS: Final = "resource_type, resource_id, relation, subject_type, subject_id, subject_relation, expires_at"
 

@@ -13,7 +13,7 @@ from remit.authz.ids import EVERYONE, check_id, encode_id, is_stored_as_is
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.relationship_sql import Codes
 from remit.authz.schema_check import suggest
-from remit.authz.schema_tree import Permission, Relation, Schema
+from remit.authz.schema_tree import AllowedType, Permission, Relation, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,29 @@ def check_relationship(schema: Schema, relationship: Relationship) -> None:
         RelationshipError: an unknown type or relation, a kind of subject that the relation does not take, an id that
             breaks the rules, or an expiry where the schema has none.
     """
+    kinds = check_kind(schema, relationship)
+    relation = f"relation {relationship.resource.type}#{relationship.relation}"
+    if relationship.expires_at is not None and relationship.expires_at.tzinfo is None:
+        raise RelationshipError(f"{relationship}: expires_at has no time zone")
+    if relationship.expires_at is not None and not any(allowed.expiration for allowed in kinds):
+        raise RelationshipError(
+            f"{relationship}: {relation} takes {kinds[0]} without expiration; write it without an expiry"
+        )
+    if relationship.expires_at is None and all(allowed.expiration for allowed in kinds):
+        raise RelationshipError(
+            f"{relationship}: {relation} needs an expiry for {relationship.subject.type}; write it with expires_at"
+        )
+
+
+def check_kind(schema: Schema, relationship: Relationship) -> list[AllowedType]:
+    """Check names and ids of a relationship, and that its relation takes this kind of subject, whatever its expiry.
+
+    Returns:
+        The kinds of the relation that fit, with and without expiration.
+
+    Raises:
+        RelationshipError: see `check_relationship`.
+    """
     relation = _find_relation(schema, relationship)
     subject = relationship.subject
     check_id(relationship.resource.id)
@@ -62,8 +85,6 @@ def check_relationship(schema: Schema, relationship: Relationship) -> None:
         check_id(subject.id)
     elif subject.relation is not None:
         raise RelationshipError(f"{relationship}: everyone of a type ('*') has no relation of its own")
-    if relationship.expires_at is not None and relationship.expires_at.tzinfo is None:
-        raise RelationshipError(f"{relationship}: expires_at has no time zone")
     kinds = [
         allowed
         for allowed in relation.allowed
@@ -73,16 +94,10 @@ def check_relationship(schema: Schema, relationship: Relationship) -> None:
         kind = subject.type + (":*" if subject.id == "*" else f"#{subject.relation}" if subject.relation else "")
         takes = " | ".join(str(allowed) for allowed in relation.allowed)
         raise RelationshipError(
-            f"{relationship}: relation {relationship.resource.type}#{relation.name} takes {takes}, not {kind}"
+            f"{relationship}: relation {relationship.resource.type}#{relation.name} takes {takes}, not {kind};"
+            f" name a subject that it takes, or let the schema's relation take {kind}"
         )
-    if relationship.expires_at is not None and not any(allowed.expiration for allowed in kinds):
-        raise RelationshipError(
-            f"{relationship}: relation {relationship.resource.type}#{relation.name} takes {kinds[0]} without expiration"
-        )
-    if relationship.expires_at is None and all(allowed.expiration for allowed in kinds):
-        raise RelationshipError(
-            f"{relationship}: relation {relationship.resource.type}#{relation.name} needs an expiry for {subject.type}"
-        )
+    return kinds
 
 
 def _find_relation(schema: Schema, relationship: Relationship) -> Relation:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
+from remit.authz.schema_cycles import refuse_endless_permissions
 from remit.authz.schema_tree import (
     AllowedType,
     Arrow,
     Definition,
-    Exclusion,
-    Expression,
-    Intersection,
     Permission,
     Reference,
     Relation,
     Schema,
-    Union,
+    walk_expression,
 )
 
 
@@ -39,18 +37,6 @@ def check_schema(schema: Schema) -> Schema:
     return schema
 
 
-def walk_expression(expression: Expression) -> Iterator[Expression]:
-    """Yield an expression and everything inside it, from the left."""
-    yield expression
-    match expression:
-        case Union(parts) | Intersection(parts):
-            for part in parts:
-                yield from walk_expression(part)
-        case Exclusion(base, removed):
-            yield from walk_expression(base)
-            yield from walk_expression(removed)
-
-
 def suggest(name: str, known: Iterable[str]) -> str | None:
     """A sentence with the nearest known name."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
@@ -68,7 +54,7 @@ def _check_definition(schema: Schema, definition: Definition) -> None:
             _check_relation(schema, member)
         else:
             _check_permission(schema, definition, member)
-    _refuse_permission_cycles(schema, definition)
+    refuse_endless_permissions(schema, definition)
 
 
 def _check_relation(schema: Schema, relation: Relation) -> None:
@@ -104,11 +90,9 @@ def _check_relation(schema: Schema, relation: Relation) -> None:
 
 
 def _check_permission(schema: Schema, definition: Definition, permission: Permission) -> None:
-    if permission.annotation and "typechecking" not in schema.flags:
-        raise schema.error(
-            "a type annotation needs the flag", permission.place, "write 'use typechecking' at the top of the file"
-        )
-    for name in permission.annotation:
+    # SpiceDB reads annotations past, unless the flag asks for their check.
+    annotation = permission.annotation if "typechecking" in schema.flags else ()
+    for name in annotation:
         if schema.get(name) is None:
             known = (known.name for known in schema.definitions)
             raise schema.error(f"no definition {name!r}", permission.place, suggest(name, known))
@@ -122,13 +106,13 @@ def _check_permission(schema: Schema, definition: Definition, permission: Permis
         if isinstance(part, Arrow):
             _check_arrow(schema, definition, part)
 
-    if permission.annotation:
-        missing = subject_types(schema, definition.name, permission.name) - set(permission.annotation)
+    if annotation:
+        missing = subject_types(schema, definition.name, permission.name) - set(annotation)
         if missing:
             raise schema.error(
                 f"permission {permission.name!r} can also be held by {', '.join(sorted(missing))}",
                 permission.place,
-                f"declare it: {' | '.join(sorted(missing.union(permission.annotation)))}",
+                f"declare it: {' | '.join(sorted(missing.union(annotation)))}",
             )
 
 
@@ -214,30 +198,3 @@ def _check_arrow(schema: Schema, definition: Definition, arrow: Arrow) -> None:
             arrow.place,
             suggest(arrow.name, names),
         )
-
-
-def _refuse_permission_cycles(schema: Schema, definition: Definition) -> None:
-    """A permission that reaches itself on the same object, through no relationship, has no way out."""
-    done: set[str] = set()
-
-    def visit(permission: Permission, path: tuple[str, ...]) -> None:
-        if permission.name in path:
-            cycle = " -> ".join((*path[path.index(permission.name) :], permission.name))
-            raise schema.error(
-                f"permissions refer to each other with no way out: {cycle}",
-                permission.place,
-                "leave one of them out, or lead it to another resource by an arrow, for example parent->"
-                f"{permission.name}",
-            )
-        if permission.name in done:
-            return
-        for part in walk_expression(permission.expression):
-            if isinstance(part, Reference):
-                target = definition.get(part.name)
-                if isinstance(target, Permission):
-                    visit(target, (*path, permission.name))
-        done.add(permission.name)
-
-    for member in definition.members:
-        if isinstance(member, Permission):
-            visit(member, ())

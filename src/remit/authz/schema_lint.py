@@ -6,11 +6,12 @@ A finding is silenced by a comment on its line or above its relation or permissi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from remit.authz.schema_check import find_set, find_wildcard, walk_expression
+from remit.authz.schema_check import find_set, find_wildcard
+from remit.authz.schema_print import print_expression
 from remit.authz.schema_tree import (
     Arrow,
     Definition,
@@ -25,6 +26,7 @@ from remit.authz.schema_tree import (
     Schema,
     Self,
     Union,
+    walk_expression,
 )
 
 MIXED_ARROW: Final = "mixed-arrow"
@@ -126,27 +128,43 @@ def _judge_arrow(schema: Schema, definition: Definition, arrow: Arrow) -> Iterat
 def _judge_exclusion(
     schema: Schema, definition: Definition, member: Permission, exclusion: Exclusion
 ) -> Iterator[tuple[str, Place, str, str]]:
+    name = f"{definition.name}#{member.name}"
     for side, expression in (("is given to", exclusion.base), ("is taken from", exclusion.removed)):
-        for part in walk_expression(expression):
-            wildcard = None
-            if isinstance(part, Reference):
-                wildcard = find_wildcard(schema, definition.name, part.name)
-            if wildcard is not None and isinstance(part, Reference):
+        for part in _named_parts(expression):
+            wildcard = _first(find_wildcard(schema, *node) for node in _leads_to(definition, part))
+            if wildcard is not None:
                 message = (
-                    f"{definition.name}#{member.name} {side} {wildcard} by {part.name!r} and has an exclusion: "
+                    f"{name} {side} {wildcard} by {print_expression(part)!r} and has an exclusion: "
                     "a list of who can names everyone at once, and a check of one of them may differ"
                 )
                 suggestion = "keep wildcards out of exclusions, or let readers of such lists check each subject"
                 yield OPEN_EXCLUSION, part.place, message, suggestion
-    for part in walk_expression(exclusion.base):
-        held_by = find_set(schema, definition.name, part.name) if isinstance(part, Reference) else None
-        if held_by is not None and isinstance(part, Reference):
+    for part in _named_parts(exclusion.base):
+        held_by = _first(find_set(schema, *node) for node in _leads_to(definition, part))
+        if held_by is not None:
             message = (
-                f"{definition.name}#{member.name} is given to {held_by} by {part.name!r} and has an exclusion: a list "
+                f"{name} is given to {held_by} by {print_expression(part)!r} and has an exclusion: a list "
                 "of the sets that hold it names the set, and a check of an excluded member of it is denied"
             )
             suggestion = "list the subjects themselves, or let readers of a list of sets check each subject"
             yield OPEN_EXCLUSION, part.place, message, suggestion
+
+
+def _named_parts(expression: Expression) -> list[Reference | Arrow]:
+    return [part for part in walk_expression(expression) if isinstance(part, Reference | Arrow)]
+
+
+def _leads_to(definition: Definition, part: Reference | Arrow) -> list[Node]:
+    """The relations and permissions whose holders a part takes over."""
+    if isinstance(part, Reference):
+        return [(definition.name, part.name)]
+    start = definition.get(part.relation)
+    assert isinstance(start, Relation), "the schema was checked"
+    return [(allowed.type, part.name) for allowed in start.allowed]
+
+
+def _first(found: Iterable[str | None]) -> str | None:
+    return next((text for text in found if text is not None), None)
 
 
 def _holders(schema: Schema) -> dict[Node, set[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -73,6 +74,18 @@ class Exclusion:
 
 
 Expression = Reference | Arrow | Nil | Self | Union | Intersection | Exclusion
+
+
+def walk_expression(expression: Expression) -> Iterator[Expression]:
+    """Yield an expression and everything inside it, from the left."""
+    yield expression
+    match expression:
+        case Union(parts) | Intersection(parts):
+            for part in parts:
+                yield from walk_expression(part)
+        case Exclusion(base, removed):
+            yield from walk_expression(base)
+            yield from walk_expression(removed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from remit.authz.ids import encode_id, is_stored_as_is
 from remit.authz.model import Relationship, Resource
 from remit.authz.outbox import add_entries, entry_sql, resources_of
 from remit.authz.reads import COLUMNS
-from remit.authz.relationships import Row, encode_relationships, foreign_ids
+from remit.authz.relationships import Row, check_kind, encode_relationships, foreign_ids
 from remit.authz.tokens import Tokens
 from remit.db.params import Params
 
@@ -114,7 +114,8 @@ class Writes(Tokens):
             The zedtoken at which the change is visible, once the transaction has committed.
 
         Raises:
-            RelationshipError: a relationship is refused, or is both written and deleted.
+            RelationshipError: a relationship is refused, or is both written and deleted. One of a kind that its
+                relation takes no more can be deleted as long as it is there.
             PreconditionFailed: a precondition does not hold, or one to be created exists.
         """
         codes = self._loaded.codes
@@ -129,6 +130,7 @@ class Writes(Tokens):
                 wanted = [self._encode_leniently(relationship) for relationship in rows]
                 await _check_present(connection, wanted, expected)
             await _check_present(connection, created, False)
+            await self._refuse_unfit(connection, delete)
             await _remove(connection, written, deleted, actor, request_id)
             texts = foreign_ids(codes, [*touch, *create])
             if texts:
@@ -204,6 +206,17 @@ class Writes(Tokens):
             keys = {(row["resource_type"], uuid.UUID(str(row["resource_id"]))) for row in gone}
             await add_entries(connection, self._loaded.codes, dict.fromkeys(keys, True))
 
+    async def _refuse_unfit(self, connection: Connection, deleted: Sequence[Relationship]) -> None:
+        """Refuse to delete what no relation could hold, so that a slip is not taken for a success."""
+        for relationship in deleted:
+            try:
+                check_kind(self.schema, relationship)
+            except RelationshipError as error:
+                try:
+                    await _check_present(connection, [self._encode_leniently(relationship)], True)
+                except PreconditionFailed:
+                    raise error from None
+
     def _encode_leniently(self, relationship: Relationship) -> Row:
         """Encode for reading or removing: names must be known, but the schema need not allow it any more."""
         codes = self._loaded.codes
@@ -218,6 +231,7 @@ class Writes(Tokens):
                 None,
             )
         except KeyError as error:
+            check_kind(self.schema, relationship)
             raise RelationshipError(f"{relationship}: the schema never had {error.args[0]!r}") from None
 
 

@@ -1,0 +1,89 @@
+"""The language is SpiceDB's: what one takes the other takes, and an expression means the same to both."""
+
+from itertools import product
+
+import asyncpg
+import pytest
+from authz.judge import Judge, try_schemas
+from authz.language_texts import DIFFERENCES, EXPRESSIONS, TEXTS
+
+from remit.authz.errors import SchemaError
+from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.postgres import PostgresEngine
+from remit.authz.schema import parse_schema
+from remit.authz.schema_check import check_schema
+from remit.authz.schema_print import print_schema
+
+ANN = Subject("user", "ann")
+NAMES = ("one", "two", "tri", "fou")
+
+
+def refusal(text: str) -> str | None:
+    try:
+        check_schema(parse_schema(text))
+    except SchemaError as error:
+        return str(error)
+    return None
+
+
+def test_a_schema_is_taken_exactly_where_spicedb_takes_it() -> None:
+    theirs = dict(zip(TEXTS, try_schemas(list(TEXTS.values())), strict=True))
+    ours = {name: refusal(text) for name, text in TEXTS.items()}
+    apart = {name: (theirs[name], ours[name]) for name in TEXTS if (theirs[name] is None) != (ours[name] is None)}
+    assert apart == {}
+    taken = [name for name in TEXTS if ours[name] is None]
+    assert 40 < len(taken) < len(TEXTS) - 40
+    printed = {name: print_schema(check_schema(parse_schema(TEXTS[name]))) for name in taken}
+    assert [name for name in taken if parse_schema(printed[name]) != parse_schema(TEXTS[name])] == []
+    assert [why for why in try_schemas(list(printed.values())) if why is not None] == []
+
+
+def test_what_spicedb_takes_and_remit_refuses_is_refused_by_name() -> None:
+    assert try_schemas([text for text, _ in DIFFERENCES.values()]) == [None] * len(DIFFERENCES)
+    for text, words in DIFFERENCES.values():
+        assert words in (refusal(text) or ""), text
+
+
+async def test_operators_bind_as_in_spicedb(connection: asyncpg.Connection) -> None:
+    relations = "\n".join(f"relation {name}: user" for name in NAMES)
+    permissions = "\n".join(f"permission see_{number} = {text}" for number, text in enumerate(EXPRESSIONS))
+    schema = f"definition user {{}}\ndefinition doc {{\n{relations}\n{permissions}\n}}"
+    docs = {"".join(map(str, held)): held for held in product((0, 1), repeat=len(NAMES))}
+    facts = [
+        Relationship(Resource("doc", doc), name, ANN)
+        for doc, held in docs.items()
+        for name, holds in zip(NAMES, held, strict=True)
+        if holds
+    ]
+    engine = await PostgresEngine.load(connection, schema, "test", replace=True)
+    await engine.write(connection, touch=facts)
+    resources = [Resource("doc", doc) for doc in docs]
+    questions, ours = [], []
+    for number in range(len(EXPRESSIONS)):
+        ours += await engine.check_many(connection, ANN, f"see_{number}", resources)
+        questions += [Relationship(resource, f"see_{number}", ANN) for resource in resources]
+    judge = Judge(patience=30)
+    try:
+        assert ours == judge.ask(schema, facts, questions)
+    finally:
+        judge.close()
+    assert 0.2 < sum(ours) / len(ours) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "advice"),
+    [
+        ("definition user {}\ndefinition doc {\n relation own: user\n permission see = own\n + own\n}", (5, 2),
+         "put '+' at the end of the line before"),
+        ("definition user {}\ndefinition doc { relation own: user }", (2, 37), "put '}' on a line of its own, or ;"),
+        ("definition doc {\n relation with: doc\n}", (2, 11), "'with' is a keyword and cannot be a name"),
+        ("definition doc\n{}", (1, 15), "the line ends too early"),
+        ("definition user {}\nuse self", (2, 5), "put it at the top of the file"),
+        ("definition user {} /* why", (1, 20), "end it with */"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_answered_with_what_to_do(text: str, place: tuple[int, int], advice: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        parse_schema(text)
+    assert (caught.value.line, caught.value.column) == place
+    assert advice in str(caught.value)
