@@ -20,7 +20,7 @@ async def test_an_owner_is_told_the_path_and_what_is_missing(world: World, task:
     why = answer.json()
     assert (why["allowed"], why["form"], why["decided_by"]) == (True, "full", "relationships")
     assert f"task:{task}#owner@{world.alice.subject}" in [fact["relationship"] for fact in why["path"]]
-    assert f"user {world.alice.name} is owner of task report" in [fact["says"] for fact in why["path"]]
+    assert f"user {world.alice.name} is an owner of task report" in [fact["says"] for fact in why["path"]]
     assert why["tree"]["holds"] is True
 
     bob = f"user:{world.bob.name}"

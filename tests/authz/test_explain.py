@@ -62,7 +62,7 @@ async def test_an_allow_shows_the_shortest_path(connection: asyncpg.Connection) 
     }
     text = render_text(found, {"t-1": "report"})
     assert text.startswith("user alice may cancel task report, because:\n  ")
-    assert "user alice is owner of task report " in text
+    assert "user alice is an owner of task report " in text
 
 
 async def test_a_denial_names_the_nearest_missing_relationship_and_who_could_write_it(

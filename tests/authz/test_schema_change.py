@@ -42,9 +42,13 @@ async def test_a_relation_that_is_in_use_cannot_go(connection: asyncpg.Connectio
     engine = await PostgresEngine.load(connection, BEFORE, "test", replace=True)
     await engine.write(connection, touch=[Relationship(TASK, "viewer", BOB)])
     without = BEFORE.replace("    relation viewer: user\n", "").replace("viewer + ", "")
-    with pytest.raises(SchemaInUse, match="1 relationships task#viewer@user"):
+    with pytest.raises(SchemaInUse, match=r"    1 relationship task#viewer@user on task:t-1\n"):
         await apply_schema(connection, without, "cli:alice")
-    await engine.write(connection, delete=[Relationship(TASK, "viewer", BOB)])
+    more = [Relationship(Resource("task", f"t-{number}"), "viewer", BOB) for number in range(2, 9)]
+    await engine.write(connection, touch=more)
+    with pytest.raises(SchemaInUse, match=r"8 relationships task#viewer@user on (task:t-\d, ){4}task:t-\d and 3 more"):
+        await apply_schema(connection, without, "cli:alice")
+    await engine.write(connection, delete=[Relationship(TASK, "viewer", BOB), *more])
     assert (await apply_schema(connection, without, "cli:alice")).version is not None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from authz.test_conformance import FILES
+from support.certificates import make_certificate
 from support.spicedb_host import TOKEN, SpiceProcess, run_spicedb
 
 SCHEMA = """
@@ -124,6 +125,17 @@ def test_a_server_that_cannot_be_asked_is_said_by_name(files: list[Path], spiced
     assert (without.returncode, "REMIT_SPICEDB_TOKEN" in without.stderr) == (2, True), without.stderr
     nobody = validate(*server[:3], "127.0.0.1:1", "--no-tls", files[0], REMIT_SPICEDB_TOKEN=TOKEN)
     assert (nobody.returncode, "no answer from SpiceDB at 127.0.0.1:1" in nobody.stderr) == (2, True), nobody.stderr
+
+
+def test_a_server_over_tls_is_asked_over_tls(files: list[Path], tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    with run_spicedb(certificate=certificate) as server:
+        command = ["--engine", "spicedb", "--endpoint", server.endpoint, files[0]]
+        trusted = validate(*command, REMIT_SPICEDB_TOKEN=TOKEN, REMIT_SPICEDB_CA=str(certificate))
+        assert (trusted.returncode, "1 of 1 files passed." in trusted.stdout) == (0, True), trusted.stderr
+        for options, words in (([], "REMIT_SPICEDB_CA"), (["--no-tls"], "leave --no-tls out if it serves TLS")):
+            refused = validate(*command, *options, REMIT_SPICEDB_TOKEN=TOKEN)
+            assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_server_in_use_is_left_alone(files: list[Path]) -> None:

@@ -294,6 +294,10 @@ def test_a_bad_schema_is_seen_and_taken_back(site: Site) -> None:
     assert "cancel" in told["remit authz schema apply my-schema.zed --dry-run"]
     assert "cancel" in told["remit authz schema apply my-schema.zed"]
     assert site.run("remit authz schema show").strip() == good.strip()
+    assert site.run("remit authz schema show --version 2").strip() == bad.strip()
+    history = site.run("remit authz schema history")
+    assert re.findall(r"^version \d, ", history, re.MULTILINE) == ["version 3, ", "version 2, ", "version 1, "]
+    assert history.count("permission task#cancel") == 2
     assert "alice" in told["remit authz why task:nightly read user:alice --tenant acme"]
 
 

@@ -59,7 +59,11 @@ class SpiceProcess:
 
 @contextmanager
 def run_spicedb(
-    port: int | None = None, *, pausable: bool = False, postgres: str | None = None
+    port: int | None = None,
+    *,
+    pausable: bool = False,
+    postgres: str | None = None,
+    certificate: Path | None = None,
 ) -> Iterator[SpiceProcess]:
     """An empty SpiceDB in a process of its own, until the end of the block.
 
@@ -67,6 +71,7 @@ def run_spicedb(
         port: to listen on.
         postgres: an empty database for it; by default it has everything in memory.
         pausable: the signal SIGUSR1 makes writes of relationships wait, SIGUSR2 lets new ones through again.
+        certificate: serve over TLS with this certificate and key, in one file.
     """
     port = port or free_port()
     program = None if pausable else shutil.which("spicedb")
@@ -76,12 +81,14 @@ def run_spicedb(
             store = ["--datastore-engine=postgres", f"--datastore-conn-uri={postgres}"]
             subprocess.run([program, "datastore", "migrate", "head", *store], check=True, stdout=subprocess.DEVNULL)
         flags = [f"--grpc-addr=127.0.0.1:{port}", f"--grpc-preshared-key={TOKEN}", *store]
+        if certificate is not None:
+            flags += [f"--grpc-tls-cert-path={certificate}", f"--grpc-tls-key-path={certificate}"]
         command = [program, "serve", *flags, "--http-enabled=false", "--metrics-enabled=false"]
     else:
         if postgres:
             with psycopg.connect(postgres, autocommit=True) as connection:
                 connection.execute(TABLES.read_bytes())
-        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, *([postgres] if postgres else [])]
+        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, postgres or "", str(certificate or "")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
@@ -147,7 +154,7 @@ def _stream(call: Callable[[Any], Any], token: str) -> Callable[[Any, Any], Any]
     return handle
 
 
-async def serve(port: int, token: str, postgres: str | None = None) -> None:
+async def serve(port: int, token: str, postgres: str | None, certificate: bytes | None) -> None:
     """Serve until a signal comes."""
     spice = start_library(postgres)
     streams = PermissionsServiceStub(spice.channel())
@@ -169,7 +176,11 @@ async def serve(port: int, token: str, postgres: str | None = None) -> None:
                 )
         name = f"authzed.api.v1.{service}"
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if certificate is None:
+        server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        credentials = grpc.ssl_server_credentials([(certificate, certificate)])
+        server.add_secure_port(f"127.0.0.1:{port}", credentials)
     await server.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -183,4 +194,5 @@ async def serve(port: int, token: str, postgres: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), *sys.argv[2:]))
+    number, key, store, pem = sys.argv[1:]
+    asyncio.run(serve(int(number), key, store or None, Path(pem).read_bytes() if pem else None))

@@ -82,9 +82,11 @@ async def explain(
     tree = _describe(world, proofs, goal)
     if proof is not None:
         proof = trim_proof(world, goal, proof, proofs)
-        path = tuple(
-            sorted(proof, key=lambda fact: (world.distance.get(Place(fact.resource, fact.relation), 0), str(fact)))
-        )
+
+        def order(fact: Relationship) -> tuple[int, bool, str]:
+            return world.distance.get(Place(fact.resource, fact.relation), 0), fact.subject != subject, str(fact)
+
+        path = tuple(sorted(proof, key=order))
         return Explanation(subject, permission, resource, True, path, tree)
     missing = find_missing(world, goal)
     granters = await find_granters(engine, connection, missing[0].resource, granting) if missing else ()

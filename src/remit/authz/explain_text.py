@@ -26,14 +26,15 @@ def render_json(explanation: Explanation) -> dict[str, object]:
     }
 
 
-def say(fact: Relationship, names: Names) -> str:
-    """A relationship in words: `user alice is owner of task report`.
+def say(fact: Relationship, names: Names, verb: str = "is") -> str:
+    """A relationship in words: `user alice is an owner of task report`.
 
     Args:
         fact: the relationship.
         names: what people call things, by id; an id without a name is shown itself.
+        verb: between its sides.
     """
-    return f"{_name(fact.subject, names)} is {_word(fact.relation)} of {_name(fact.resource, names)}"
+    return f"{_name(fact.subject, names)} {verb} {_as_what(fact)} of {_name(fact.resource, names)}"
 
 
 def render_text(explanation: Explanation, names: Names, *, redacted: bool = False) -> str:
@@ -42,16 +43,17 @@ def render_text(explanation: Explanation, names: Names, *, redacted: bool = Fals
     Args:
         explanation: the explanation.
         names: what people call things, by id.
-        redacted: name relations of the subject itself alone, never who else stands where.
+        redacted: name relations alone, never who else stands where.
     """
     subject, resource = _name(explanation.subject, names), _name(explanation.resource, names)
     verdict = f"{subject} {'may' if explanation.allowed else 'may not'} {_word(explanation.permission)} {resource}"
+    facts = explanation.path if explanation.allowed else explanation.missing
+    said = _redacted(facts) if redacted else _lines(facts, names, "is" if explanation.allowed else "were")
     if explanation.allowed:
-        facts = [f"  {line}" for line in _lines(explanation.path, names, redacted)]
-        lines = [f"{verdict}, because:", *facts] if facts else [f"{verdict}."]
-    elif explanation.missing:
-        lines = [f"{verdict}. It would be allowed if:"]
-        lines += [f"  {line}" for line in _lines(explanation.missing, names, redacted)]
+        lines = [f"{verdict}, {'by way of' if redacted else 'because'}:", *said] if said else [f"{verdict}."]
+    elif said:
+        together = " all of this were so" if len(said) > 1 else ""
+        lines = [f"{verdict}. It would be allowed {'to' if redacted else f'if{together}'}:", *said]
     else:
         lines = [f"{verdict}, and no relationship to {subject} alone would allow it."]
     if redacted:
@@ -70,12 +72,24 @@ def render_text(explanation: Explanation, names: Names, *, redacted: bool = Fals
     return "\n".join(lines)
 
 
-def _lines(facts: tuple[Relationship, ...], names: Names, redacted: bool) -> list[str]:
-    if redacted:
-        return list(dict.fromkeys(f"a relationship {_word(fact.relation)} of a {fact.resource.type}" for fact in facts))
-    said = [say(fact, names) for fact in facts]
+def _redacted(facts: tuple[Relationship, ...]) -> list[str]:
+    """The places of relationships, with nobody in them."""
+    return list(dict.fromkeys(f"  {_as_what(fact)} of {_article(fact.resource.type)}" for fact in facts))
+
+
+def _lines(facts: tuple[Relationship, ...], names: Names, verb: str) -> list[str]:
+    said = [say(fact, names, verb) for fact in facts]
     width = max((len(line) for line in said), default=0)
-    return [f"{line:<{width}}   {fact}" for line, fact in zip(said, facts, strict=True)]
+    return [f"  {line:<{width}}   {fact}" for line, fact in zip(said, facts, strict=True)]
+
+
+def _as_what(fact: Relationship) -> str:
+    """`an owner`; what is named after its type is the only one, `the tenant`."""
+    return f"the {_word(fact.relation)}" if fact.relation == fact.subject.type else _article(fact.relation)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeio' else 'a'} {_word(name)}"
 
 
 def _name(side: Subject | Resource, names: Names) -> str:

@@ -1,6 +1,8 @@
 """Applies a new schema: shows what changes, and refuses what would orphan relationships."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from remit.authz.engine import Connection
 from remit.authz.errors import SchemaInUse
@@ -8,7 +10,14 @@ from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_expression
 from remit.authz.schema_store import lock_schema, read_schema, store_version
-from remit.authz.schema_tree import Definition, Permission, Relation, Schema
+from remit.authz.schema_tree import AllowedType, Definition, Permission, Relation, Schema
+
+_KIND_COLUMNS: Final = ("resource_type", "relation", "subject_type", "subject_relation", "everyone", "expiring")
+_KIND: Final = (
+    "resource_type, relation, subject_type, subject_relation,"
+    " subject_id = '00000000-0000-0000-0000-000000000000' AS everyone, expires_at IS NOT NULL AS expiring"
+)
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,8 @@ async def apply_schema(
 
     Raises:
         SchemaError: the schema is refused.
-        SchemaInUse: relationships exist that it would no longer allow; the message says how many, and on what.
+        SchemaInUse: relationships exist that it would no longer allow; the message says how many, and on
+            which resources.
     """
     new = check_schema(parse_schema(source, file))
     await lock_schema(connection)
@@ -74,12 +84,10 @@ def _members(schema: Schema) -> dict[str, str]:
 async def _refuse_orphans(connection: Connection, new: Schema) -> None:
     rows = await connection.fetch(
         "SELECT q.*, t.name AS resource_name, n.name AS relation_name, s.name AS subject_name, m.name AS set_name"
-        " FROM (SELECT resource_type, relation, subject_type, subject_relation,"
-        " subject_id = '00000000-0000-0000-0000-000000000000' AS everyone, expires_at IS NOT NULL AS expiring,"
-        " count(*) AS count, min(resource_id::text) AS example FROM relationships GROUP BY 1, 2, 3, 4, 5, 6) q"
+        f" FROM (SELECT {_KIND}, count(*) AS count FROM relationships GROUP BY 1, 2, 3, 4, 5, 6) q"
         " JOIN authz_types t ON t.code = q.resource_type JOIN authz_relations n ON n.code = q.relation"
         " JOIN authz_types s ON s.code = q.subject_type LEFT JOIN authz_relations m ON m.code = q.subject_relation"
-        " ORDER BY 1, 2, 3, 4, 5, 6"
+        " ORDER BY t.name, n.name, s.name, m.name NULLS FIRST, q.everyone, q.expiring"
     )
     problems = []
     for row in rows:
@@ -87,20 +95,38 @@ async def _refuse_orphans(connection: Connection, new: Schema) -> None:
         relation = definition.get(row["relation_name"]) if definition else None
         kind = (row["subject_name"], row["set_name"], row["everyone"], row["expiring"])
         if not _takes(definition, relation, kind):
-            subject = row["subject_name"] + (
-                ":*" if row["everyone"] else f"#{row['set_name']}" if row["set_name"] else ""
-            )
-            subject += " with expiration" if row["expiring"] else ""
+            allowed = AllowedType(row["subject_name"], row["set_name"], row["everyone"], row["expiring"])
             problems.append(
-                f"{row['count']} relationships {row['resource_name']}#{row['relation_name']}@{subject},"
-                f" for example on {row['resource_name']}:{row['example']}"
+                f"{row['count']:,} relationship{'s' if row['count'] > 1 else ''}"
+                f" {row['resource_name']}#{row['relation_name']}@{allowed}"
+                f" on {await _name_resources(connection, row)}"
             )
     if problems:
         raise SchemaInUse(
-            "the new schema does not allow what is written: " + "; ".join(problems),
+            "the new schema does not allow what is written:\n    " + "\n    ".join(problems),
             file=new.file,
-            suggestion="remove these relationships first, or keep the relation",
+            suggestion="remove these relationships first, or let the schema still take them",
         )
+
+
+async def _name_resources(connection: Connection, kind: Mapping[str, object]) -> str:
+    """The first resources on which relationships of a kind are written, and how many there are."""
+    same = " AND ".join(f"{column} = ${number}" for number, column in enumerate(_KIND_COLUMNS, 1))
+    values = [kind[column] for column in _KIND_COLUMNS]
+    found = await connection.fetch(
+        "SELECT q.resource_id, i.text FROM (SELECT DISTINCT resource_type, resource_id FROM"
+        f" (SELECT {_KIND}, resource_id FROM relationships) r WHERE {same} ORDER BY resource_id LIMIT {_NAMED + 1}) q"
+        " LEFT JOIN authz_ids i ON i.type = q.resource_type AND i.id = q.resource_id ORDER BY q.resource_id",
+        *values,
+    )
+    names = [f"{kind['resource_name']}:{row['text'] or row['resource_id']}" for row in found]
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    count = await connection.fetchval(
+        f"SELECT count(DISTINCT resource_id) FROM (SELECT {_KIND}, resource_id FROM relationships) r WHERE {same}",
+        *values,
+    )
+    return f"{', '.join(names[:_NAMED])} and {count - _NAMED:,} more"
 
 
 def _takes(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -31,6 +32,16 @@ class LoadedSchema:
     schema: Schema
     codes: Codes
     cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version of the schema that holds or held, with who applied it and when."""
+
+    version: int
+    applied_at: datetime
+    applied_by: str
+    source: str
 
 
 def names_of(schema: Schema) -> tuple[list[str], list[str]]:
@@ -74,6 +85,14 @@ async def lock_schema(connection: Connection) -> None:
 async def newest_version(connection: Connection) -> int:
     """The number of the newest schema version, 0 for none."""
     return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM authz_schemas"))
+
+
+async def read_history(connection: Connection) -> list[StoredVersion]:
+    """Every version that was ever applied, the newest first."""
+    rows = await connection.fetch(
+        "SELECT version, applied_at, applied_by, source FROM authz_schemas ORDER BY version DESC"
+    )
+    return [StoredVersion(*row) for row in rows]
 
 
 async def read_schema(connection: Connection, row: asyncpg.Record | None = None) -> LoadedSchema:

@@ -193,9 +193,13 @@ def _require_empty(spice: _Spice, server: Server) -> None:
             raise NoSpiceDB(
                 f"SpiceDB at {server.endpoint} refuses the token: give its preshared key in REMIT_SPICEDB_TOKEN"
             ) from error
+        advice = (
+            "reached over TLS: --no-tls if it has none, REMIT_SPICEDB_CA for a certificate of an authority of your own"
+            if server.tls
+            else "reached without TLS: leave --no-tls out if it serves TLS"
+        )
         raise NoSpiceDB(
-            f"no answer from SpiceDB at {server.endpoint} ({code}): is it running, and reached "
-            f"{'over TLS (--no-tls if it has none)' if server.tls else 'without TLS'}?"
+            f"no answer from SpiceDB at {server.endpoint} ({code}: {error.details()}): is it running? It was {advice}"
         ) from error
     raise NoSpiceDB(
         f"SpiceDB at {server.endpoint} has a schema, which each file's would replace: name an empty one, "

@@ -110,7 +110,7 @@ def _join_lines(command: Any) -> None:
 
 
 def describe(error: Exception) -> str:
-    """An error as one line that says what to do."""
+    """An error as one line that says what to do; an error of a schema shows its place below."""
     from remit.cli.context import CommandError
 
     if isinstance(error, typer.TyperException):
@@ -132,11 +132,13 @@ def describe_of_server(error: Exception) -> str:
     """An error of what only the server has."""
     from asyncpg import InterfaceError, PostgresError
 
-    from remit.authz.errors import AuthzError
+    from remit.authz.errors import AuthzError, SchemaError
     from remit.db.data_dir import WaitCancelledError
     from remit.errors import RemitError
 
     match error:
+        case SchemaError():
+            return str(error)
         case RemitError() | AuthzError():
             return _one_line(str(error))
         case PostgresError() | InterfaceError() | WaitCancelledError():

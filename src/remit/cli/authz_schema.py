@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remit.cli.context import AsJson, DataDir, Session, administer, fail
-from remit.cli.output import print_json, print_line, show
+from remit.cli.output import print_json, print_line, show, show_time
 
 if TYPE_CHECKING:
     from remit.authz.postgres import PostgresEngine
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 schema_commands = typer.Typer(help="The schema that holds in the database.")
 
 FOUND = 1
+LONGEST_CHANGE = 100
 
 
 def embedded(session: Session) -> "PostgresEngine":
@@ -27,8 +28,11 @@ def embedded(session: Session) -> "PostgresEngine":
 
 
 @schema_commands.command("show")
-def show_schema(data_dir: DataDir = None) -> None:
-    """Print the schema that holds.
+def show_schema(
+    version: Annotated[int | None, typer.Option("--version", help="An earlier one, as `history` numbers them.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print the schema that holds, or one that held.
 
     Example:
 
@@ -36,9 +40,50 @@ def show_schema(data_dir: DataDir = None) -> None:
     """
 
     async def work(session: Session) -> str:
-        return embedded(session).schema.source
+        from remit.authz.schema_store import read_history
+
+        if version is None:
+            return embedded(session).schema.source
+        sources = {stored.version: stored.source for stored in await read_history(session.connection)}
+        if version not in sources:
+            fail(f"there is no version {version}: `remit authz schema history` lists them")
+        return sources[version]
 
     print_line(administer(data_dir, work).rstrip("\n"))
+
+
+@schema_commands.command("history")
+def history(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List every version of the schema that was applied, by whom and when, and what it changed.
+
+    Example:
+
+    $ remit authz schema history
+    """
+
+    async def work(session: Session) -> tuple[list[dict[str, object]], str]:
+        from itertools import zip_longest
+
+        from remit.authz.schema_store import read_history
+
+        stored = await read_history(session.connection)
+        shown, lines = [], []
+        for one, before in zip_longest(stored, stored[1:]):
+            changes = _compare(before.source, one.source) if before else []
+            shown.append(
+                {
+                    "version": one.version,
+                    "applied_at": one.applied_at,
+                    "applied_by": one.applied_by,
+                    "changes": changes,
+                }
+            )
+            lines.append(f"version {one.version}, applied {show_time(one.applied_at)} by {one.applied_by}")
+            lines += [f"  {_spread(change, '  ')}" for change in changes]
+        return shown, "\n".join(lines)
+
+    value, text = administer(data_dir, work)
+    show(as_json, value, text)
 
 
 @schema_commands.command("apply")
@@ -75,9 +120,11 @@ def apply(
                 check_schema_answers(session.engine)
             except PermissionUnknown as error:
                 fail(f"{error} (--force applies it all the same; such requests are refused then)")
-        lines = list(change.lines) or ["Nothing changes in what the schema says."]
+        lines = [_spread(line) for line in change.lines] or ["Nothing changes in what the schema says."]
         if change.version is not None:
-            lines.append(f"Applied as version {change.version}.")
+            lines.append(f"Applied as version {change.version}; every running process has it within a second.")
+        elif dry_run:
+            lines.append("A dry run: nothing is applied.")
         findings = [finding for finding in _lint(source, file) if finding.reason is None]
         lines += [finding.text for finding in findings]
         shown = [_as_json(finding) for finding in findings]
@@ -101,12 +148,10 @@ def lint(
 
     $ remit authz schema lint my-schema.zed
     """
-    from remit.authz.errors import SchemaError
-
     try:
         findings = _lint(file.read_text("utf-8"), file)
-    except (SchemaError, UnicodeDecodeError) as error:
-        fail(str(error))
+    except UnicodeDecodeError as error:
+        fail(f"{file} is not UTF-8: {error}")
     open_findings = [finding for finding in findings if finding.reason is None]
     if as_json:
         print_json({"file": str(file), "findings": [_as_json(finding) for finding in findings]})
@@ -117,6 +162,26 @@ def lint(
         print_line(f"{file}: {len(open_findings)} findings, {silenced} silenced with a reason.")
     if open_findings:
         raise typer.Exit(FOUND)
+
+
+def _compare(before: str, after: str) -> list[str]:
+    from remit.authz.errors import SchemaError
+    from remit.authz.schema import parse_schema
+    from remit.authz.schema_change import compare_schemas
+
+    try:
+        return list(compare_schemas(parse_schema(before), parse_schema(after)))
+    except SchemaError:
+        return ["(this release does not understand one of the two, so that it cannot say what changed)"]
+
+
+def _spread(change: str, indent: str = "") -> str:
+    """A change that is long, with what was and what will be on lines of their own."""
+    head, _, rest = change.partition(": ")
+    before, arrow, after = rest.partition("  ->  ")
+    if not arrow or len(change) <= LONGEST_CHANGE:
+        return change
+    return f"{head}\n{indent}    was  {before}\n{indent}    is   {after}"
 
 
 def _lint(source: str, file: Path) -> list["Finding"]:
