@@ -1,5 +1,6 @@
 """The language is SpiceDB's: what one takes the other takes, and an expression means the same to both."""
 
+import re
 from itertools import product
 
 import asyncpg
@@ -15,6 +16,27 @@ from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_schema
 
 ANN = Subject("user", "ann")
+COMMENTED = """// 1
+// 2
+
+use self // 3
+/* 4 */ use expiration
+/**
+ * 5
+ */
+definition use {} // 6
+/* 7 */ definition doc { // 8
+  // 9
+  relation own: /* 10 */ use // 11
+
+  relation any: use /* 12
+    13 */
+  permission see = own + // 14
+    // 15
+    any
+  // 16
+}
+// 17"""
 NAMES = ("one", "two", "tri", "fou")
 
 
@@ -68,6 +90,15 @@ async def test_operators_bind_as_in_spicedb(connection: asyncpg.Connection) -> N
     finally:
         judge.close()
     assert 0.2 < sum(ours) / len(ours) < 0.8
+
+
+def test_a_printed_schema_keeps_every_comment() -> None:
+    schema = parse_schema(COMMENTED)
+    printed = print_schema(schema)
+    assert parse_schema(printed) == schema
+    assert re.findall(r"\d+", printed) == re.findall(r"\d+", COMMENTED)
+    assert " * 5\n */\ndefinition use {" in printed
+    assert try_schemas([printed]) == [None]
 
 
 @pytest.mark.parametrize(

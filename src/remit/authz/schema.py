@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from lark import Token, Transformer, v_args
 from lark.exceptions import VisitError
 
 from remit.authz.errors import SchemaError
-from remit.authz.schema_grammar import COMMENT, FLAG_KEYWORDS, parse_text, place_of
+from remit.authz.schema_comments import Span, assign_comments
+from remit.authz.schema_grammar import FLAG_KEYWORDS, parse_text, place_of
 from remit.authz.schema_tree import (
     AllowedType,
     Arrow,
@@ -21,6 +23,7 @@ from remit.authz.schema_tree import (
     Intersection,
     Nil,
     Permission,
+    Place,
     Reference,
     Relation,
     Schema,
@@ -31,10 +34,34 @@ from remit.authz.schema_tree import (
 
 _NAME_RULE: Final = re.compile(r"[a-z][a-z0-9_]{1,62}[a-z0-9]")
 
+_AT_FLAGS: Final = ("", "use")
+_AT_END: Final = ("", "end")
+
 
 @dataclass(frozen=True, slots=True)
 class _Flag:
+    start: int
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A relation or permission that lacks its comments; `stop` is known once its statement has ended."""
+
+    start: int
+    node: Relation | Permission
+    stop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A definition that lacks its comments."""
+
+    start: int
+    brace: int
+    name: str
+    place: Place
+    members: tuple[_Member, ...]
 
 
 @lru_cache(maxsize=16)
@@ -64,7 +91,6 @@ class _Builder(Transformer[Token, Schema]):
         super().__init__()
         self._source = source
         self._file = file
-        self._comments = [(match.start(), match.end(), match.group()) for match in COMMENT.finditer(source)]
 
     def _fail(self, reason: str, token: Token, suggestion: str | None = None) -> SchemaError:
         return error_at(reason, self._source, self._file, place_of(token), suggestion)
@@ -79,58 +105,71 @@ class _Builder(Transformer[Token, Schema]):
             )
         return name
 
-    def _doc_before(self, start: int) -> tuple[str, ...]:
-        doc: list[str] = []
-        for begin, end, comment in reversed(self._comments):
-            if end <= start:
-                if self._source[end:start].strip():
-                    break
-                # A comment that ends a line of code belongs to that line, not to what follows.
-                line_start = self._source.rfind("\n", 0, begin) + 1
-                if self._source[line_start:begin].strip():
-                    break
-                doc.append("\n".join(line.strip() for line in comment.split("\n")))
-                start = begin
-        return tuple(reversed(doc))
-
     def start(self, items: list[object]) -> Schema:
-        definitions = tuple(item for item in items if isinstance(item, Definition))
-        flags = []
-        for number, item in enumerate(items):
-            if isinstance(item, _Flag):
-                if any(isinstance(earlier, Definition) for earlier in items[:number]):
+        flags: list[_Flag] = []
+        definitions: list[_Definition] = []
+        spans: list[Span] = []
+        for item in items:
+            if isinstance(item, _Definition):
+                definitions.append(item)
+                spans.append(Span(item.start, item.start, item.name))
+                spans += [Span(member.start, member.stop, (item.name, member.node.name)) for member in item.members]
+                spans.append(Span(item.brace, item.brace, (item.name, "}")))
+            elif isinstance(item, _Flag):
+                if definitions:
                     raise self._fail("'use' stands behind a definition", item.token, "put it at the top of the file")
-                flags.append(str(item.token))
-        return Schema(definitions, tuple(sorted(set(flags))), self._source, self._file)
+                flags.append(item)
+                spans.append(Span(item.start, item.start, _AT_FLAGS))
+        end = len(self._source)
+        docs = assign_comments(self._source, [*spans, Span(end, end, _AT_END)])
+        return Schema(
+            tuple(self._with_docs(definition, docs) for definition in definitions),
+            tuple(sorted({str(flag.token) for flag in flags})),
+            self._source,
+            self._file,
+            docs.get(_AT_FLAGS, ()),
+            docs.get(_AT_END, ()),
+        )
 
-    @v_args(inline=True)
-    def use(self, _use: Token, flag: Token) -> _Flag:
-        if flag not in FLAG_KEYWORDS:
-            raise self._fail(f"'use {flag}' is not supported", flag, f"supported: {', '.join(sorted(FLAG_KEYWORDS))}")
-        return _Flag(flag)
-
-    def definition(self, items: list[object]) -> Definition:
-        keyword, path, *members = items
-        assert isinstance(keyword, Token)
-        assert isinstance(path, tuple)
-        name = "/".join(self._check_name(token, "definition") for token in path)
+    def _with_docs(self, definition: _Definition, docs: dict[object, tuple[str, ...]]) -> Definition:
+        name = definition.name
         return Definition(
             name,
-            tuple(member for member in members if isinstance(member, Relation | Permission)),
-            self._doc_before(keyword.start_pos or 0),
-            place_of(path[0]),
+            tuple(replace(member.node, doc=docs.get((name, member.node.name), ())) for member in definition.members),
+            docs.get(name, ()),
+            definition.place,
+            docs.get((name, "}"), ()),
         )
+
+    @v_args(inline=True)
+    def use(self, use: Token, flag: Token) -> _Flag:
+        if flag not in FLAG_KEYWORDS:
+            raise self._fail(f"'use {flag}' is not supported", flag, f"supported: {', '.join(sorted(FLAG_KEYWORDS))}")
+        return _Flag(use.start_pos or 0, flag)
+
+    def definition(self, items: list[object]) -> _Definition:
+        keyword, path, *inside, brace = items
+        assert isinstance(keyword, Token)
+        assert isinstance(brace, Token)
+        assert isinstance(path, tuple)
+        members = tuple(
+            replace(item, stop=following.start_pos or 0)
+            for item, following in pairwise(inside)
+            if isinstance(item, _Member) and isinstance(following, Token)
+        )
+        name = "/".join(self._check_name(token, "definition") for token in path)
+        return _Definition(keyword.start_pos or 0, brace.start_pos or 0, name, place_of(path[0]), members)
 
     def path(self, tokens: list[Token]) -> tuple[Token, ...]:
         return tuple(tokens)
 
-    def relation(self, items: list[object]) -> Relation:
+    def relation(self, items: list[object]) -> _Member:
         keyword, name, *allowed = items
         assert isinstance(keyword, Token)
         assert isinstance(name, Token)
         types = tuple(item for item in allowed if isinstance(item, AllowedType))
-        doc = self._doc_before(keyword.start_pos or 0)
-        return Relation(self._check_name(name, "relation"), types, doc, place_of(name))
+        relation = Relation(self._check_name(name, "relation"), types, (), place_of(name))
+        return _Member(keyword.start_pos or 0, relation)
 
     @v_args(inline=True)
     def allowed(self, path: tuple[Token, ...], relation: Token | None, expiration: bool | None) -> AllowedType:
@@ -157,9 +196,9 @@ class _Builder(Transformer[Token, Schema]):
     @v_args(inline=True)
     def permission(
         self, keyword: Token, name: Token, annotation: tuple[str, ...] | None, expression: Expression
-    ) -> Permission:
-        doc = self._doc_before(keyword.start_pos or 0)
-        return Permission(self._check_name(name, "permission"), expression, annotation or (), doc, place_of(name))
+    ) -> _Member:
+        checked = self._check_name(name, "permission")
+        return _Member(keyword.start_pos or 0, Permission(checked, expression, annotation or (), (), place_of(name)))
 
     def annotation(self, paths: list[tuple[Token, ...]]) -> tuple[str, ...]:
         return tuple("/".join(path) for path in paths)

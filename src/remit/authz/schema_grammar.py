@@ -17,6 +17,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 from lark.lark import PostLex
 
 from remit.authz.errors import SchemaError
+from remit.authz.schema_comments import blank_comments
 from remit.authz.schema_tree import Place, error_at
 
 MAX_NESTING: Final = 50
@@ -30,7 +31,7 @@ FLAG_KEYWORDS: Final = {
 GRAMMAR: Final = r"""
 start: SEMICOLON? ((use | definition) SEMICOLON?)*
 use: USE (NAME | EXPIRATION | SELF | TYPECHECKING)
-definition: DEFINITION path "{" (relation SEMICOLON | permission SEMICOLON | SEMICOLON)* "}"
+definition: DEFINITION path "{" (relation SEMICOLON | permission SEMICOLON | SEMICOLON)* RBRACE
 
 relation: RELATION NAME ":" allowed ("|" allowed)*
 allowed: path ["#" (NAME | ELLIPSIS)] [traits]
@@ -60,6 +61,7 @@ WITH: "with"
 STAR: "*"
 ELLIPSIS: "..."
 SEMICOLON: ";"
+RBRACE: "}"
 NEWLINE: /[\r\n]+/
 NAME: /[a-zA-Z_][a-zA-Z0-9_]*/
 COMMENT: /\/\/[^\r\n]*|\/\*[\s\S]*?\*\//
@@ -68,7 +70,6 @@ COMMENT: /\/\/[^\r\n]*|\/\*[\s\S]*?\*\//
 %ignore COMMENT
 """
 
-COMMENT: Final = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _KEYWORDS: Final = frozenset(
     {"CAVEAT", "DEFINITION", "NIL", "PERMISSION", "RELATION", "WITH", "EXPIRATION", "AND", "SELF", "TYPECHECKING"}
 )
@@ -164,7 +165,7 @@ def place_of(token: Token) -> Place:
 
 def _refuse_deep_nesting(source: str, file: str) -> None:
     depth = 0
-    bare = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), source)
+    bare = blank_comments(source)
     for match in re.finditer(r"[()]", bare):
         depth += 1 if match.group() == "(" else -1
         if depth > MAX_NESTING:

@@ -19,11 +19,10 @@ from remit.authz.schema_tree import (
 
 
 def print_schema(schema: Schema) -> str:
-    """The schema in SpiceDB's language, with its doc comments, ordered as written."""
-    blocks = [f"use {flag}" for flag in schema.flags]
-    head = "\n".join(blocks)
-    body = "\n\n".join(_print_definition(definition) for definition in schema.definitions)
-    return "\n\n".join(part for part in (head, body) if part) + "\n"
+    """The schema in SpiceDB's language, with all its comments, ordered as written."""
+    head = "\n".join([*_print_comments(schema.doc), *(f"use {flag}" for flag in schema.flags)])
+    definitions = (_print_definition(definition) for definition in schema.definitions)
+    return "\n\n".join(part for part in (head, *definitions, "\n".join(_print_comments(schema.closing))) if part) + "\n"
 
 
 def print_expression(expression: Expression) -> str:
@@ -52,14 +51,19 @@ def _print_part(part: Expression) -> str:
 
 
 def _print_definition(definition: Definition) -> str:
-    lines = list(definition.doc)
-    if not definition.members:
+    lines = _print_comments(definition.doc)
+    if not definition.members and not definition.closing:
         return "\n".join([*lines, f"definition {definition.name} {{}}"])
     lines.append(f"definition {definition.name} {{")
     for member in definition.members:
-        lines += [f"    {line}" for comment in member.doc for line in comment.split("\n")]
-        lines.append(f"    {_print_member(member)}")
-    return "\n".join([*lines, "}"])
+        lines += [*_print_comments(member.doc, "    "), f"    {_print_member(member)}"]
+    return "\n".join([*lines, *_print_comments(definition.closing, "    "), "}"])
+
+
+def _print_comments(comments: tuple[str, ...], indent: str = "") -> list[str]:
+    """Comments on lines of their own, with the stars of a block under each other."""
+    lines = [line for comment in comments for line in comment.split("\n")]
+    return [f"{indent}{' ' if line.startswith('*') else ''}{line}".rstrip() for line in lines]
 
 
 def _print_member(member: Relation | Permission) -> str:

@@ -130,12 +130,17 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A type of object, with relations and permissions in the order written."""
+    """A type of object, with relations and permissions in the order written.
+
+    Attributes:
+        closing: the comments behind the last of them.
+    """
 
     name: str
     members: tuple[Relation | Permission, ...]
     doc: tuple[str, ...] = ()
     place: Place = field(default=NOWHERE, compare=False)
+    closing: tuple[str, ...] = ()
 
     def get(self, name: str) -> Relation | Permission | None:
         """The relation or permission of that name."""
@@ -151,12 +156,16 @@ class Schema:
         flags: names after `use`, sorted.
         source: the text it was read from.
         file: name of its file, for error messages.
+        doc: the comments at the flags.
+        closing: the comments behind the last definition.
     """
 
     definitions: tuple[Definition, ...]
     flags: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
     file: str = field(default="schema.zed", compare=False)
+    doc: tuple[str, ...] = ()
+    closing: tuple[str, ...] = ()
     _by_name: dict[str, Definition] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
