@@ -1,5 +1,6 @@
 """What the graph is made of: resources, subjects and the relationships between them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,3 +50,13 @@ class Relationship:
 
     def __str__(self) -> str:
         return f"{self.resource}#{self.relation}@{self.subject}"
+
+
+def subjects_in(facts: Iterable[Relationship], relation: str) -> list[Subject]:
+    """Who stands in a relation, in the order of the relationships."""
+    return [fact.subject for fact in facts if fact.relation == relation]
+
+
+def stands_in(facts: Iterable[Relationship], relation: str, subject: Subject) -> bool:
+    """Whether a subject itself stands in a relation, by one of these relationships."""
+    return subject in subjects_in(facts, relation)

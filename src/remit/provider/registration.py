@@ -8,7 +8,7 @@ is not his. A resource that is registered belongs to its owner: nobody takes it 
 from typing import NoReturn
 
 from remit.authz.errors import PermissionUnknown, RelationshipError
-from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.model import Relationship, Resource, Subject, stands_in, subjects_in
 from remit.errors import Forbidden
 from remit.provider.names import to_resource
 from remit.provider.questions import CREATES, Question, ask
@@ -37,9 +37,9 @@ async def register(asker: Asker, type: str, selector: str, parent: tuple[str, st
     await _lock(asker, resource)
     facts = await _read(asker, resource)
     if facts:
-        parents = [fact.subject for fact in facts if fact.relation == "parent_agent"]
+        parents = subjects_in(facts, "parent_agent")
         same_parent = parents == ([Subject(above.type, above.id)] if above else [])
-        if not same_parent or asker.subject not in _owners(facts):
+        if not same_parent or not stands_in(facts, "owner", asker.subject):
             _refuse(asker, "register", resource, f"This {type} is registered already.")
     else:
         await _create(asker, resource, above)
@@ -84,7 +84,7 @@ async def may_remove(asker: Asker, action: str, type: str, selector: str) -> Res
     facts = await _read(asker, resource)
     if not facts:
         return None
-    if asker.subject not in _owners(facts) and not any(
+    if not stands_in(facts, "owner", asker.subject) and not any(
         await ask(asker, [("delete", resource), ("manage", asker.tenant)])
     ):
         _refuse(asker, action, resource, f"You may not delete this {type}.")
@@ -149,10 +149,6 @@ async def _read(asker: Asker, resource: Resource) -> list[Relationship]:
         return await asker.provider.engine.read(asker.connection, resource)
     except PermissionUnknown as error:
         raise Forbidden(f"This provider's schema has no {resource.type}.") from error
-
-
-def _owners(facts: list[Relationship]) -> set[Subject]:
-    return {fact.subject for fact in facts if fact.relation == "owner"}
 
 
 def _refuse(asker: Asker, action: str, resource: Resource, message: str) -> NoReturn:
