@@ -1,12 +1,16 @@
 """The language is SpiceDB's: what one takes the other takes, and an expression means the same to both."""
 
 import re
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import asyncpg
 import pytest
+from authz.generate import Case
 from authz.judge import Judge, try_schemas
 from authz.language_texts import DIFFERENCES, EXPRESSIONS, TEXTS
+from authz.oracle import Oracle
 
 from remit.authz.errors import SchemaError
 from remit.authz.model import Relationship, Resource, Subject
@@ -14,7 +18,9 @@ from remit.authz.postgres import PostgresEngine
 from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_schema
+from remit.authz.validation_files import read_validation_file
 
+REGRESSIONS = Path(__file__).parent / "regressions"
 ANN = Subject("user", "ann")
 COMMENTED = """// 1
 // 2
@@ -37,6 +43,14 @@ definition use {} // 6
   // 16
 }
 // 17"""
+OF_ITSELF = """definition user {}
+definition doc {
+  relation owner: user
+  relation parent: doc
+  permission see = see + owner
+  permission top = low + parent->top
+  permission low = top + owner
+}"""
 NAMES = ("one", "two", "tri", "fou")
 
 
@@ -66,7 +80,44 @@ def test_what_spicedb_takes_and_remit_refuses_is_refused_by_name() -> None:
         assert words in (refusal(text) or ""), text
 
 
-async def test_operators_bind_as_in_spicedb(connection: asyncpg.Connection) -> None:
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    made = Judge(patience=30)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def answers(connection: asyncpg.Connection, case: Case) -> list[bool]:
+    engine = await PostgresEngine.load(connection, case.schema, "test", replace=True)
+    await engine.write(connection, touch=case.relationships)
+    return [await engine.check(connection, asked.subject, asked.relation, asked.resource) for asked in case.questions]
+
+
+async def test_what_has_expired_counts_for_nothing_where_spicedb_counts_it(
+    connection: asyncpg.Connection, judge: Judge
+) -> None:
+    found = read_validation_file((REGRESSIONS / "an-expired-set-beside-its-type.yaml").read_text())
+    case = Case(found.schema, tuple(found.relationships), tuple(found.denied))
+    assert judge.ask(case.schema, case.relationships, case.questions) == [True, True]
+    assert await answers(connection, case) == [False, False]
+
+
+async def test_a_permission_of_itself_is_the_least_that_it_says(connection: asyncpg.Connection, judge: Judge) -> None:
+    near, far, ben = Resource("doc", "near"), Resource("doc", "far"), Subject("user", "ben")
+    facts = (Relationship(near, "parent", Subject("doc", "far")), Relationship(far, "owner", ANN))
+    asked = [(far, "see", ANN), (near, "top", ANN), (near, "low", ANN), (near, "see", ANN), (near, "low", ben)]
+    case = Case(OF_ITSELF, facts, tuple(Relationship(*question) for question in asked))
+    theirs = judge.ask(case.schema, case.relationships, case.questions)
+    assert [str(answer).split(":")[0] for answer in theirs[3:]] == ["max depth exceeded"] * 2
+    assert await answers(connection, case) == [True, True, True, False, False]
+    assert await answers(connection, case) == [
+        Oracle(parse_schema(OF_ITSELF), facts).check(ann, name, doc) for doc, name, ann in asked
+    ]
+
+
+async def test_operators_bind_as_in_spicedb(connection: asyncpg.Connection, judge: Judge) -> None:
     relations = "\n".join(f"relation {name}: user" for name in NAMES)
     permissions = "\n".join(f"permission see_{number} = {text}" for number, text in enumerate(EXPRESSIONS))
     schema = f"definition user {{}}\ndefinition doc {{\n{relations}\n{permissions}\n}}"
@@ -84,11 +135,7 @@ async def test_operators_bind_as_in_spicedb(connection: asyncpg.Connection) -> N
     for number in range(len(EXPRESSIONS)):
         ours += await engine.check_many(connection, ANN, f"see_{number}", resources)
         questions += [Relationship(resource, f"see_{number}", ANN) for resource in resources]
-    judge = Judge(patience=30)
-    try:
-        assert ours == judge.ask(schema, facts, questions)
-    finally:
-        judge.close()
+    assert ours == judge.ask(schema, facts, questions)
     assert 0.2 < sum(ours) / len(ours) < 0.8
 
 

@@ -3,7 +3,7 @@
 The library takes unary calls in its process only, and streams on a unix socket only; this hands both on, so that the
 product's client runs unchanged. Where a `spicedb` program is on the PATH, that is run instead.
 
-Run as a program: `python -m support.spicedb_host PORT TOKEN [DATABASE]`. It prints `ready` once it serves.
+Run as a program: `python -m support.spicedb_host PORT TOKEN DATABASE CERTIFICATE`, the last two perhaps empty. It prints `ready` once it serves.
 """
 
 import asyncio
@@ -88,7 +88,8 @@ def run_spicedb(
         if postgres:
             with psycopg.connect(postgres, autocommit=True) as connection:
                 connection.execute(TABLES.read_bytes())
-        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, postgres or "", str(certificate or "")]
+        options = [postgres or "", str(certificate or "")]
+        command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, *options]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:

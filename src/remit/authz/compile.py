@@ -12,7 +12,7 @@ from typing import Final
 
 from remit.authz.errors import SchemaError
 from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
-from remit.authz.relationship_sql import CALLER, OBJECT, join_sql
+from remit.authz.relationship_sql import CALLER, OBJECT, join_sql, sure_first
 from remit.authz.rounds import Rounds
 
 MAX_SQL: Final = 1_000_000
@@ -92,8 +92,10 @@ class Compiler(Rounds):
                 formula = self.graph.expand(part.target)
                 inner = formula.parts if isinstance(formula, Any) else (formula,)
                 conditions, further = self._gather(part.target.type, inner, f"{alias}.subject_id")
-                if conditions:
-                    plain.append(f"EXISTS (SELECT 1 {rows} AND {join_sql(conditions, 'OR', 'FALSE')} OFFSET 0)")
+                plain += [
+                    f"EXISTS (SELECT 1 {rows} AND {join_sql(some, 'OR', 'FALSE')} OFFSET 0)"
+                    for some in sure_first(conditions)
+                ]
                 for members in further:
                     for node, selects in members.items():
                         for select in selects:

@@ -89,3 +89,12 @@ def join_sql(parts: list[str], operator: str, empty: str) -> str:
     # What may fail at the depth limit comes last: often the answer is known before.
     parts = sorted(parts, key=lambda part: DEPTH_MARK in part)
     return parts[0] if len(parts) == 1 else "(" + f" {operator} ".join(parts) + ")"
+
+
+def sure_first(conditions: list[str]) -> list[list[str]]:
+    """Conditions that always answer, and those that may fail at the depth limit.
+
+    Each lot is asked of all rows before the next, so that whether a question fails does not hang on the order of rows.
+    """
+    sure = [condition for condition in conditions if DEPTH_MARK not in condition]
+    return [some for some in (sure, [condition for condition in conditions if condition not in sure]) if some]

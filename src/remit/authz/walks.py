@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from remit.authz.errors import DEPTH_LIMIT, DEPTH_MARK
 from remit.authz.formula import All, Any, Direct, Hop, Node, Term, join_all, references
-from remit.authz.relationship_sql import RelationshipSql, join_sql
+from remit.authz.relationship_sql import RelationshipSql, join_sql, sure_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +91,29 @@ class Walks(RelationshipSql, ABC):
             fresh = fresh_sql(walk, index)
             hits += [self.direct(node.type, probe, f"ANY ({fresh})") for probe in probes]
             rest = [end for end in ends if not isinstance(end, Direct)]
-            if rest:
-                alias = self.name("u")
-                base = self.any_of(node.type, tuple(rest), f"{alias}.id")
-                hits.append(f"EXISTS (SELECT 1 FROM unnest({fresh}) {alias}(id) WHERE {base} OFFSET 0)")
+            deep = [end for end in rest if self._may_fail(end)]
+            for some in ([end for end in rest if end not in deep], deep):
+                if some:
+                    alias = self.name("u")
+                    base = self.any_of(node.type, tuple(some), f"{alias}.id")
+                    hits.append(f"EXISTS (SELECT 1 FROM unnest({fresh}) {alias}(id) WHERE {base} OFFSET 0)")
         steps = [
             (node, product, nodes.index(product.step.target))
             for node in nodes
             for product in products[node]
             if product.step
         ]
-        hit = join_sql(hits, "OR", "FALSE")
-        return (
-            f"EXISTS ({self._levels(walk, nodes, starts, steps)} SELECT 1 FROM {walk} WHERE"
-            f" CASE WHEN {too_deep_sql(walk, len(nodes))} THEN {depth_error(f'{walk}.n')} ELSE {hit} END OFFSET 0)"
-        )
+        levels = self._levels(walk, nodes, starts, steps)
+        walks = [
+            f"EXISTS ({levels} SELECT 1 FROM {walk} WHERE CASE WHEN {too_deep_sql(walk, len(nodes))}"
+            f" THEN {depth_error(f'{walk}.n')} ELSE {join_sql(some, 'OR', 'FALSE')} END OFFSET 0)"
+            for some in sure_first(hits) or [[]]
+        ]
+        return walks[0] if len(walks) == 1 else f"({' OR '.join(walks)})"
+
+    def _may_fail(self, term: Term) -> bool:
+        """Whether a part may meet the depth limit: something that it leads to is recursive."""
+        return any(self.graph.component(node) or self._may_fail(self.graph.expand(node)) for node in references(term))
 
     def _levels(
         self,
