@@ -3,8 +3,8 @@
 The library takes unary calls in its process only, and streams on a unix socket only; this hands both on, so that the
 product's client runs unchanged. Where a `spicedb` program is on the PATH, that is run instead.
 
-Run as a program: `python -m support.spicedb_host PORT TOKEN DATABASE CERTIFICATE`, the last two perhaps empty. It prints
-`ready` once it serves.
+Run as a program: `python -m support.spicedb_host PORT TOKEN DATABASE CERTIFICATE`, the last two perhaps empty. It
+prints `ready` once it serves.
 """
 
 import asyncio
