@@ -279,11 +279,17 @@ def _read_rows(
     ids = ",".join(str(encode_id(kind, resource.id)) for resource in resources if resource.type == kind)
 
     async def read(after: str | None, limit: int) -> list[str]:
-        page = await engine.list_rows(
-            connection, subject, name, kind, table=f"(SELECT DISTINCT unnest('{{{ids}}}'::uuid[]) AS id)",
-            columns="t.id", where="TRUE", params=Params(), before=after, limit=limit,
-        )  # fmt: skip
-        return [str(row["id"]) for row in page.rows]
+        found: list[str] = []
+        while True:
+            page = await engine.list_rows(
+                connection, subject, name, kind, table=f"(SELECT DISTINCT unnest('{{{ids}}}'::uuid[]) AS id)",
+                columns="t.id", where="TRUE", params=Params(), before=after, limit=limit - len(found),
+            )  # fmt: skip
+            found += [str(row["id"]) for row in page.rows]
+            # A page whose time was up says so, and from where on: it is short and not the end.
+            if page.unfinished_after is None or len(found) == limit:
+                return found
+            after = page.unfinished_after
 
     return read
 
