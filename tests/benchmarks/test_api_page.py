@@ -6,7 +6,10 @@ import pytest
 from traffic.besides import MOST_LATE_MS, judge_late, judge_workers
 from traffic.page import write_page
 from traffic.profile import summarize
+from traffic.profile_page import write_profiles
 from traffic.results import Limit, Part, Results, Row, load, save, share_of
+
+DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
 def make_row(ratios: list[float], *, wanted: float | None = 1 / 5, name: str = "get a task") -> Row:
@@ -98,3 +101,25 @@ def test_what_is_kept_gives_the_same_page(tmp_path: Path) -> None:
     results = Results({"p": Part("p", {"cores:": "2"}, [row], [Limit("growth", 1 / 3, 5.0, "so")])})
     save(tmp_path / "api.json", results)
     assert write_page(load(tmp_path / "api.json")) == write_page(results)
+
+
+def test_the_page_of_the_docs_is_what_was_measured() -> None:
+    results = load(DOCS / "api.json")
+    assert (DOCS / "api.md").read_text() == write_page(results)
+    measured = {(row.name, row.tasks) for row in results.rows() if row.met is not None}
+    pages = {
+        (f"{kind} page, may read {readable:,}", tasks)
+        for kind in ("first", "cursor")
+        for readable, tasks in ((10, 1_000), (1_000, 1_000), (10, 1_000_000), (1_000, 1_000_000), (100_000, 1_000_000))
+    }
+    single = {
+        (name, 1_000)
+        for name in (
+            "task/create, sync agent", "task/create, async agent", "get a task", "POST a message",
+            "POST a batch of 100", "message/send, streamed",
+        )
+    }  # fmt: skip
+    assert measured >= pages | single
+    assert len([limit for part in results.parts.values() for limit in part.limits if limit.met is not None]) == 6
+    assert {row.name for row in results.missed()} <= results.profiles.keys()
+    assert (DOCS / "api-profiles.md").read_text() == write_profiles(list(results.profiles.values()))
