@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from remit.cli.authz import authz_commands
-from remit.cli.beside import progress_bar
+from remit.cli.beside import progress_bar, with_patience
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
 from remit.cli.output import print_json, print_line, print_table
 
@@ -83,7 +83,7 @@ async def _with_sides(
                 total = await connection.fetchval(
                     "SELECT count(*) FROM (SELECT DISTINCT resource_type, resource_id FROM relationships) r"
                 )
-            remote = await open_remote(settings, engine)
+            remote = await open_remote(with_patience(settings), engine)
             assert isinstance(remote, SpiceDB), "the settings say so"
             names = SubjectNames(settings.authz_subject_ids)
             projections = Projections(database, engine, remote, names, after_restore=False)

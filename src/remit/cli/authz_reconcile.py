@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from remit.cli.authz import authz_commands
-from remit.cli.beside import let_others_go_first, progress_bar
+from remit.cli.beside import let_others_go_first, progress_bar, with_patience
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
 from remit.cli.output import print_json, print_line, print_note, print_table
 
@@ -146,7 +146,7 @@ async def _compare(
                 if backfill:
                     await _refuse_unregistered(connection, engine, tenants[0], types)
             # A backfill writes here; an engine elsewhere is told by the outbox, as of any change.
-            remote = await open_remote(settings, engine) if plan.whole else None
+            remote = await open_remote(with_patience(settings), engine) if plan.whole else None
             names = SubjectNames(settings.authz_subject_ids)
             projections = Projections(database, engine, remote, names, after_restore=after_restore) if remote else None
             reports: list[TypeReport] = []

@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from remit.settings import Settings
+
 _NICENESS: Final = 10
+_PATIENCE_SECONDS: Final = 30.0
 
 
 def progress_bar(*, quiet: bool, console: "Console | None" = None) -> "Progress":
@@ -34,3 +37,8 @@ def let_others_go_first() -> None:
     """
     with suppress(OSError):
         os.nice(_NICENESS)
+
+
+def with_patience(settings: "Settings") -> "Settings":
+    """The settings of a command that nobody's request waits for: an engine elsewhere may take long for an answer."""
+    return settings.model_copy(update={"authz_timeout": max(settings.authz_timeout, _PATIENCE_SECONDS)})

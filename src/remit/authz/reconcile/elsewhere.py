@@ -1,9 +1,10 @@
 """Local relationships against the projection in an engine elsewhere, and its repair."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from remit.authz.engine import Connection
 from remit.authz.ids import encode_text
@@ -13,12 +14,32 @@ from remit.authz.projection import MOST_UPDATES, read_history, take_lease
 from remit.authz.projection_bulk import settle_all
 from remit.authz.reconcile.findings import Finding, FindingClass
 from remit.authz.reconcile.rows import read_relationships
-from remit.authz.remote import Delivery, Remote
+from remit.authz.remote import Delivery, Remote, RemoteError
 from remit.authz.subject_names import SubjectNames
 from remit.db.pool import Database
 
 AT_ONCE = 16
 LEASE = timedelta(seconds=20)
+# A long reading outlives a restart of what it reads.
+WAITS_SECONDS = (0.5, 1.0, 2.0)
+
+Answer = TypeVar("Answer")
+
+
+async def read_again(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What a reading gives, which is repeated after a failure that may pass.
+
+    Raises:
+        RemoteError: it failed for good, or each time.
+    """
+    for wait in WAITS_SECONDS:
+        try:
+            return await call()
+        except RemoteError as error:
+            if not error.transient:
+                raise
+        await asyncio.sleep(wait)
+    return await call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +115,7 @@ class Projections:
 
         async def read_one(resource: Resource) -> Held:
             async with slots:
-                relationships, version = await self.remote.read_resource(resource)
+                relationships, version = await read_again(lambda: self.remote.read_resource(resource))
                 return Held(tuple(relationships), version)
 
         return dict(zip(resources, await asyncio.gather(*map(read_one, resources)), strict=True))

@@ -12,7 +12,7 @@ from typing import Final
 
 from remit.authz.ids import is_stored_as_is
 from remit.authz.model import Relationship, Resource, Subject
-from remit.authz.reconcile.elsewhere import Held, Projections
+from remit.authz.reconcile.elsewhere import Held, Projections, read_again
 
 # One resource read by itself costs about as much as so many that are passed over.
 PASSED_OVER_FOR_ONE: Final = 50
@@ -90,12 +90,11 @@ class Scan:
 
     async def _peek(self) -> Relationship | None:
         while not self._page and not self._ended:
-            page, self._cursor = await self._projections.remote.read(
-                self._type,
-                tenant_id=self._home.id if self._home and not self._whole else None,
-                cursor=self._cursor,
-                limit=PAGE,
-            )
+            page, self._cursor = await read_again(self._read_page)
             self._page = page[::-1]
             self._ended = self._cursor is None
         return self._page[-1] if self._page else None
+
+    async def _read_page(self) -> tuple[list[Relationship], str | None]:
+        home = self._home.id if self._home and not self._whole else None
+        return await self._projections.remote.read(self._type, tenant_id=home, cursor=self._cursor, limit=PAGE)
