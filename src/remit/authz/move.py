@@ -18,7 +18,7 @@ from remit.authz.postgres import PostgresEngine
 from remit.authz.projection import Lease
 from remit.authz.projection_bulk import cover_all_tenants, free_leases, in_writes, settle_all, take_leases
 from remit.authz.reconcile.elsewhere import LEASE, Gap, Projections
-from remit.authz.reconcile.pace import Pace
+from remit.authz.reconcile.pace import DEFAULT_RATE, Pace
 from remit.authz.reconcile.rows import read_relationships
 from remit.authz.reconcile.scan import Scan
 from remit.authz.remote import Delivery
@@ -95,7 +95,7 @@ class Move:
         projections: Projections,
         remote: SpiceDB,
         *,
-        rate: int = 5_000,
+        rate: int = DEFAULT_RATE,
     ) -> None:
         self._database = database
         self._engine = engine

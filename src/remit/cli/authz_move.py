@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.cli.authz import authz_commands
 from remit.cli.beside import progress_bar, with_patience
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
@@ -23,7 +24,7 @@ Side = Literal["spicedb", "embedded"]
 def move(
     to: Annotated[Side, typer.Option("--to", help="Which side is to have everything.")],
     apply: Annotated[bool, typer.Option("--apply", help="Write what is missing; by default it is told.")] = False,
-    rate: Annotated[int, typer.Option("--rate", min=1, help="Most resources in a second.")] = 5_000,
+    rate: Annotated[int, typer.Option("--rate", min=1, help="Most resources in a second.")] = DEFAULT_RATE,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.cli.authz import authz_commands
 from remit.cli.beside import let_others_go_first, progress_bar, with_patience
 from remit.cli.context import AsJson, DataDir, configured, fail, has_data
@@ -44,7 +45,7 @@ def reconcile(
             "--after-restore", help="The database was restored and is older than what the graph elsewhere has."
         ),
     ] = False,
-    rate: Rate = 5_000,
+    rate: Rate = DEFAULT_RATE,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -66,7 +67,7 @@ def reconcile(
 def backfill(
     tenant: Annotated[str, typer.Option("--tenant", help="The tenant that is adopted, by name or id.")],
     resource_type: OfOneType = None,
-    rate: Rate = 5_000,
+    rate: Rate = DEFAULT_RATE,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:

@@ -5,6 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+DEFAULT_RATE: Final = 1_000
+"""Resources in a second that requests beside them hardly feel."""
+
 # Few at a time, so that a request beside them waits for little; many where nobody asks for a low rate.
 BATCHES_A_SECOND: Final = 10
 SMALLEST, LARGEST = 50, 500

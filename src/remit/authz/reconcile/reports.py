@@ -6,6 +6,7 @@ from datetime import datetime
 
 from remit.authz.engine import Connection
 from remit.authz.reconcile.findings import HARMLESS
+from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.authz.reconciliations import record_reconciliation
 from remit.ids import NIL_ID
 
@@ -24,7 +25,7 @@ class Plan:
 
     apply: bool = False
     prune: int = 0
-    rate: int = 5_000
+    rate: int = DEFAULT_RATE
     actor: str = "reconcile"
     whole: bool = True
 
