@@ -9,17 +9,23 @@ from pydantic_core import PydanticCustomError
 
 _LONGEST_NAME = 64
 
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
 
 def check_moment(moment: datetime) -> datetime:
     """The same moment in UTC.
 
     Raises:
-        PydanticCustomError: there it lies before the year 1 or after the year 9999.
+        PydanticCustomError: there it lies before the year 1 or after the year 9999, or is the first or the last
+            microsecond of them, which asyncpg writes as -infinity and infinity.
     """
     try:
-        return moment.astimezone(UTC)
+        found = moment.astimezone(UTC)
     except OverflowError:
-        raise PydanticCustomError("moment", "must lie between the years 1 and 9999 in UTC") from None
+        found = None
+    if found in (None, _FIRST, _LAST):
+        raise PydanticCustomError("moment", "must lie between the years 1 and 9999 in UTC")
+    return found
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]

@@ -13,7 +13,7 @@ from support.graph import AgentParty, Json, World, text
 from remit.app import ROUTERS
 from remit.ids import new_id
 
-REQUESTS_PER_ROUTE = 40
+REQUESTS_PER_ROUTE = 28
 TEXTS = [
     "",
     "x",
