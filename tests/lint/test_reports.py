@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from lint.conftest import MakeProject, write_revision
+from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 
 from remit.cli import run_command
 from remit.migrations.lint.catalog import CATALOG
@@ -50,6 +51,7 @@ def test_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_sarif(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run_lint(config, capsys, "--range", "0001:head", "--format", "sarif")
     document = json.loads(out)
+    SarifLog.model_validate(document)
     [run] = document["runs"]
     assert document["version"] == "2.1.0"
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
@@ -93,6 +95,7 @@ def test_suppressions_are_counted(make_project: MakeProject, capsys: pytest.Capt
     assert suppressed["level"] == "note"
     assert suppressed["message"] == "backfill-in-migration is allowed here because the table is small"
     code, out, _ = run_lint(config, capsys, "--format", "sarif")
+    SarifLog.model_validate_json(out)
     [result] = [item for item in json.loads(out)["runs"][0]["results"] if "suppressions" in item]
     assert result["suppressions"] == [{"kind": "inSource", "justification": "the table is small"}]
 
