@@ -68,11 +68,13 @@ class Runner:
     Args:
         site: where.
         folder: for histories of runs that fail.
+        batch: of how many tenants people are made at a time.
         left: how many resources that are gone a provider still holds, since old calls reached it last.
     """
 
     site: Site
     folder: Path
+    batch: int = BATCH
     left: int = 0
     _people: dict[Mode, list[People]] = field(default_factory=dict)
     _made: int = 0
@@ -151,7 +153,7 @@ class Runner:
     async def _next_people(self, mode: Mode) -> People:
         waiting = self._people.setdefault(mode, [])
         if not waiting:
-            for _ in range(BATCH):
+            for _ in range(self.batch):
                 self._made += 1
                 waiting.append(await make_people(self.site, mode, self._made, self._mallory))
             await deliver_all(self.site, self._deliverer)

@@ -33,7 +33,7 @@ PLANS: dict[EngineName, Sequence[Plan]] = {
     "http": [
         plan(5, "key-create", "server-engine", REGISTER, Fault("late", operations=3)),
         plan(6, "delete", "server-engine", DEREGISTER, Fault("cut", after=True)),
-        plan(7, "create", "server-engine", REGISTER, Fault("kill-server")),
+        plan(7, "create", "server-engine", REGISTER, Fault("lose")),
     ],
 }
 
@@ -44,7 +44,7 @@ async def test_rows_and_relationships_stay_true(
 ) -> None:
     async with (
         open_site(engine, tmp_path, postgres=postgres, dsn=database, learn_seconds=0) as site,
-        Runner(site, tmp_path) as runner,
+        Runner(site, tmp_path, batch=len(PLANS[engine]) + 1) as runner,
     ):
         outcomes = [await runner.run(one) for one in PLANS[engine]]
         assert [str(one.plan) for one in outcomes if not one.hit] == [], "whose message never came"
