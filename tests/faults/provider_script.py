@@ -1,5 +1,6 @@
 """The script where an auth provider decides: roles are given and taken at the provider, which has groups of its own."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +9,7 @@ from support.graph import AgentParty, Seeder
 
 from faults.history import Action, Entry
 from faults.people import NOWHERE, AtProvider
-from faults.script import Script
+from faults.script import GIVE_UP_SECONDS, Script
 from remit.agents.service import end_agent
 from remit.audit import AuditEntry
 from remit.authz.model import Relationship, Resource, Subject
@@ -29,7 +30,20 @@ class ProviderScript(Script):
             response = await self._until_answered("share", *self._sharer, "PUT", path, json=body, to=to)
             if response is not None and response.status_code != 409:
                 self.problems.append(f"share: {response.status_code} {response.text}")
+        await self._wait_for_registration()
         await self._change_roles("share", to, taken=False)
+
+    async def _wait_for_registration(self) -> None:
+        """A role at the provider counts once the resource is registered there, which an earlier fault may have left."""
+        resource = to_resource(self._there.tenant_id, "task", self.task_id or "")
+        assert resource is not None, "a task's id is good"
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while self.people.mode != "off" and time.monotonic() < deadline:
+            facts = await self._provider.relationships_of("task", resource.id)
+            if any(fact.relation == "owner" for fact in facts):
+                return
+            await self.site.advance(3)
+            await asyncio.sleep(0.1)
 
     async def _revoke(self) -> None:
         await self._change_roles("revoke", "bob", taken=True)
