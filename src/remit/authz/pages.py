@@ -30,6 +30,8 @@ ROWS: Final = (Form.SCAN, Form.CHECKS)
 _LARGEST_WINDOW: Final = 2 * FEW
 _MOST_GATHERED: Final = 2 * FEW
 _MOST_KEPT: Final = 10_000
+# Statements are long, and there are as many as ways to combine a list's filters.
+_MOST_TEXTS: Final = 500
 _HINT_SECONDS: Final = 60.0
 
 
@@ -216,7 +218,7 @@ class Lister:
                 if mark in sql:
                     used.append(mark)
                     sql = sql.replace(mark, f"${len(values) + len(used)}::{cast}")
-            if len(self._texts) > _MOST_KEPT:
+            if len(self._texts) >= _MOST_TEXTS:
                 self._texts.clear()
             text = self._texts[key] = (sql, tuple(used))
         own = {CALLER: caller, WINDOW: size[0], LIMIT: size[1], CURSOR: after}
@@ -257,7 +259,7 @@ class Lister:
 
     def _note_sparse(self, listing: Listing) -> None:
         self._sparse[listing] = None
-        if len(self._sparse) > _MOST_KEPT:
+        if len(self._sparse) > _MOST_TEXTS:
             self._sparse.popitem(last=False)
 
     def _next_window(self, form: Form, window: int, limit: int) -> int:
