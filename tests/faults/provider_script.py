@@ -38,8 +38,13 @@ class ProviderScript(Script):
         resource = to_resource(self._there.tenant_id, "task", self.task_id or "")
         assert resource is not None, "a task's id is good"
         deadline = time.monotonic() + GIVE_UP_SECONDS
+        facts: list[Relationship] = []
+
+        async def read() -> None:
+            facts[:] = await self._provider.relationships_of("task", resource.id)
+
         while self.people.mode != "off" and time.monotonic() < deadline:
-            facts = await self._provider.relationships_of("task", resource.id)
+            await self._until_done(read)
             if any(fact.relation == "owner" for fact in facts):
                 return
             await self.site.advance(3)
@@ -56,8 +61,12 @@ class ProviderScript(Script):
         subject = Subject("group", there.team.id, "member") if to == "team" else there.bob.subject
         facts = [Relationship(resource, "viewer", subject)]
         start = time.monotonic()
-        async with provider.database.transaction() as connection:
-            await provider.engine.write(connection, touch=[] if taken else facts, delete=facts if taken else [])
+
+        async def once() -> None:
+            async with provider.database.transaction() as connection:
+                await provider.engine.write(connection, touch=[] if taken else facts, delete=facts if taken else [])
+
+        await self._until_done(once)
         self.history.add(Entry(action, "operator", self.TASK, start, time.monotonic(), 200, to))
 
     async def _join(self) -> None:

@@ -142,6 +142,8 @@ class Runner:
             problems += [str(one) for one in check_history(history)]
         except TimeoutError:
             problems.append(f"the run did not end in {RUN_SECONDS} seconds")
+        except Exception as error:  # noqa: BLE001 - a run that ends so has failed, and the others go on
+            problems.append(f"the run ended with {error!r}")
         finally:
             history.close()
             await conditions.end()
