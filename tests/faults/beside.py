@@ -1,12 +1,13 @@
 """The engine elsewhere of a site: a real SpiceDB, or `remit auth serve` with a database of its own."""
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from support.databases import make_database
+import psycopg
 from support.graph import Seeder, open_seeder
 from support.provider import run_provider
 from support.spicedb_host import run_spicedb
@@ -54,10 +55,16 @@ async def open_beside(
             yield Beside(engine, "http2", spice.endpoint, lambda address: {**token, "REMIT_SPICEDB_ENDPOINT": address})
         return
     name = template.partition("@/")[2].partition("?")[0]
-    with (
-        make_database(postgres, name) as dsn,
-        run_provider(dsn, log=logs / "provider.log", REMIT_POOL_TIMEOUT="2") as process,
-    ):
+    dsn = _copy(postgres, name)
+    with run_provider(dsn, log=logs / "provider.log", REMIT_POOL_TIMEOUT="2") as process:
         async with open_seeder(dsn, process.url) as provider:
             upstream = process.url.removeprefix("http://")
             yield Beside(engine, "http1", upstream, lambda address: {"REMIT_AUTHZ_URL": f"http://{address}"}, provider)
+
+
+def _copy(postgres: EmbeddedPostgres, template: str) -> str:
+    """A copy of a database, which stays for as long as its server, on no connection that a restart could end."""
+    name = f"provider_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.dsn, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return postgres.dsn.replace("@/remit?", f"@/{name}?")
