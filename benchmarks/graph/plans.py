@@ -7,7 +7,7 @@ from remit.db.pool import Database
 
 # Enough calls to have the plan of a prepared statement in place, and to know which form suits a list's caller.
 _WARM = 3
-_HEAD = re.compile(r"^duration: ([\d.]+) ms  plan:\n.*?^(?=\S.*  \(cost=)", re.DOTALL | re.MULTILINE)
+_HEAD = re.compile(r"^duration: ([\d.]+) ms  plan:\n.*?^(?=\S[^\n]*  \(cost=)", re.DOTALL | re.MULTILINE)
 _IDS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b")
 _COST = re.compile(r"  \(cost=\S+ rows=\d+ width=\d+\)")
 _NOISE = re.compile(r"\s*(Storage:|Heap Fetches: 0|Index Searches:|Sort Method:|Batches:)")
