@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from support.graph import AgentParty, Group, Party, Seeder
-from support.modes import move
 
 from faults.site import Site, settings_of
 from remit.authz.delivery import Deliverer
 from remit.authz.http_contract import plain_principal
 from remit.authz.load import make_deliverer, open_remote
+from remit.authz.mode_moves import in_order, read_rulings, set_mode
 from remit.authz.model import Resource, Subject
-from remit.authz.modes import Mode
+from remit.authz.modes import Mode, ModePolicy
 from remit.authz.postgres import PostgresEngine
 from remit.identity.encryption import SecretBox
 from remit.identity.provider_principals import ProviderPrincipals
@@ -80,9 +80,7 @@ async def make_people(site: Site, mode: Mode, number: int, mallory: Party) -> Pe
     """A tenant of its own. Names differ from run to run: an engine elsewhere knows people by them alone."""
     seed = site.seed
     name = f"account-{number}-{new_id()}"
-    tenant_id = await seed.make_tenant(name)
-    if mode != "enforce":  # where a new tenant begins
-        await move(seed, tenant_id, mode)
+    tenant_id = await _make_tenant(seed, name, mode)
     there = None
     if site.beside.provider is not None:
         there, people = await _meet_people(site, site.beside.provider, tenant_id, name)
@@ -91,6 +89,16 @@ async def make_people(site: Site, mode: Mode, number: int, mallory: Party) -> Pe
     team = await seed.make_group(tenant_id, f"team-{number}", [])
     agent = await seed.make_agent(tenant_id, NOWHERE, owner=people["alice"])
     return People(mode, tenant_id, **people, mallory=mallory, team=team, agent=agent, there=there)
+
+
+async def _make_tenant(seed: Seeder, name: str, mode: Mode) -> str:
+    """A tenant that no process has known in a stricter mode, which would hold wherever modes cannot be confirmed."""
+    tenant_id = new_id()
+    async with seed.database.transaction() as connection:
+        await connection.execute("INSERT INTO tenants (id, name) VALUES ($1, $2)", tenant_id, name)
+        for resource_type in in_order(mode, await read_rulings(connection, ModePolicy(), tenant_id)):
+            await set_mode(connection, tenant_id, resource_type, mode, force=True, allow_widening=True)
+    return tenant_id
 
 
 async def make_stranger(site: Site) -> Party:

@@ -160,7 +160,7 @@ class Runner:
                 waiting.append(await make_people(self.site, mode, self._made, self._mallory))
             await deliver_all(self.site, self._deliverer)
             if mode != "enforce":
-                await asyncio.sleep(0.4)  # until every process has taken over the modes
+                await asyncio.sleep(2)  # until every process has taken over the modes
         return waiting.pop()
 
     async def _settle(self, people: People) -> list[str]:
