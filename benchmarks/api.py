@@ -90,6 +90,10 @@ async def _run(site: Site, second: Served, agent: str, results: Results, options
     for case in _choose_profiled(wanted, results, options):
         say(f"where the time goes in {case.name}")
         results.profiles[case.name] = await take_profile(site, client, case, options.profile_seconds, environment)
+    if options.profile_missed:
+        # A profile of what has become fast enough is of an older server.
+        still = {row.name for row in results.missed()} | {BARE}
+        results.profiles = {name: one for name, one in results.profiles.items() if name in still}
     client.close()
     if "besides" in options.parts and not options.profile and site.tasks == options.tasks[0]:
         say("the first chunk, two servers, memory")

@@ -42,6 +42,7 @@ def _lines(results: Results) -> Iterator[str]:
         yield from _write_part(part)
     yield from ("", "![Share of the requests a second of what it is compared with](api.svg)")
     yield from write_summary(results)
+    yield from ("", "[What the figures say, and what would help](api-notes.md).")
 
 
 def _write_part(part: Part) -> Iterator[str]:
