@@ -203,11 +203,11 @@ def test_a_run_that_was_killed_goes_on(site: Site) -> None:
         os.close(seen)
     before = site.query("SELECT report FROM authz_reconciling")[0]["report"]["compared"]
     assert 0 < before < 1200
-    report = json.loads(site.run("authz backfill --tenant acme --type task --json"))
+    report = json.loads(site.run("authz backfill --tenant acme --type task --rate 100000 --json"))
     assert report["types"][0]["compared"] == 1200
     assert set(report["types"][0]["repaired"]) == {"unregistered"}
     assert site.query("SELECT count(*) AS n FROM authz_reconciling") == [{"n": 0}]
-    assert site.reconcile("--tenant acme --type task")["clean"]
+    assert site.reconcile("--tenant acme --type task --rate 100000")["clean"]
 
 
 def test_a_tenant_whose_new_resources_are_not_registered_is_not_backfilled(site: Site) -> None:

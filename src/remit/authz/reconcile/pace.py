@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-DEFAULT_RATE: Final = 1_000
+DEFAULT_RATE: Final = 500
 """Resources in a second that requests beside them hardly feel."""
 
 # Few at a time, so that a request beside them waits for little; many where nobody asks for a low rate.
