@@ -1,4 +1,4 @@
-"""The package `traffic` of `benchmarks/`, whose folder stays off the path: its `lint.py` is not the tests of the lint."""
+"""The package `traffic` of `benchmarks/`; the folder stays off the path: its `lint.py` is not the tests of the lint."""
 
 import sys
 from importlib import import_module
