@@ -10,7 +10,9 @@ from remit.authz.schema import parse_schema
 SCHEMA = """
 use expiration
 definition user {}
-definition group { relation member: user | group#member }
+definition group {
+    relation member: user | group#member
+}
 definition tenant {
     relation admin: user | group#member
     relation member: user
