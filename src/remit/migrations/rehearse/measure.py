@@ -94,7 +94,7 @@ def measure(
     found = Measured()
     with server.connect(database) as connection, start_probes(specs, server.dsn(database)) as probes:
         time.sleep(_WARM_UP_SECONDS)
-        sampler = _Sampler(connection, probes.pids, found)
+        sampler = Sampler(connection, probes.pids, found)
         baseline = time.monotonic()
         while time.monotonic() < baseline + baseline_seconds:
             sampler.sample(0)
@@ -111,7 +111,7 @@ def measure(
     return found
 
 
-def _follow(migrator: Migrator, sampler: "_Sampler", found: Measured) -> None:
+def _follow(migrator: Migrator, sampler: "Sampler", found: Measured) -> None:
     pid = 0
     pending: deque[Message] = deque()
     while True:
@@ -179,7 +179,7 @@ def _describe_noise(requests: Sequence[Request]) -> Noise | None:
     return Noise(statistics.median(took), took[int(len(took) * 0.99)], took[-1], len(took))
 
 
-class _Sampler:
+class Sampler:
     """Looks at the migrator's locks, at probes that wait, and at the WAL."""
 
     def __init__(self, connection: Connection, probes: Sequence[int], found: Measured) -> None:
@@ -191,7 +191,12 @@ class _Sampler:
         self._waiting: dict[int, Span] = {}
 
     def sample(self, pid: int) -> None:
-        """Look once."""
+        """Look once.
+
+        A lock that is seen was held at a moment between question and answer, so it was certainly held from the first
+        answer to the last question: an answer that comes late does not make it one of the next statement.
+        """
+        asked = time.monotonic()
         rows = self._connection.execute(
             "SELECT pid, relation::bigint, mode, granted, wal FROM "
             "(SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS wal) AS now LEFT JOIN pg_locks "
@@ -206,7 +211,7 @@ class _Sampler:
                 lock = self._relations.name(oid, mode)
                 if lock is not None:
                     held.add(lock)
-                    self._held.setdefault(lock, Span(now, now)).end = now
+                    self._held.setdefault(lock, Span(now, asked)).end = asked
             elif owner in self._probes:
                 waiting.add(owner)
                 self._waiting.setdefault(owner, Span(now, now)).end = now
