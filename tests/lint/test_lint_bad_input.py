@@ -23,7 +23,8 @@ if bind.execute(sa.text("SELECT count(*) FROM users")).scalar() == 0:
         op.execute("CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON users (age)")
 op.execute('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"; CREATE EXTENSION pgcrypto; CREATE EXTENSION postgis')
 op.execute("CREATE TABLE keys (id uuid DEFAULT uuid_generate_v4(), digest bytea DEFAULT digest('a', 'sha256'))")
-op.execute("GRANT SELECT ON keys TO somebody")"""
+op.execute("GRANT SELECT ON keys TO somebody")
+op.create_unique_constraint(None, "users", ["age"])"""
 
 
 def edit_env(config: Path, old: str, new: str) -> None:
@@ -162,6 +163,9 @@ def test_output_of_env_stays_out_of_the_document(make_project: MakeProject, caps
 
 def test_revision_that_reads_the_database_is_executed(make_project: MakeProject, capsys: Capture) -> None:
     config = make_project()
+    edit_env(config, "from sqlalchemy import create_engine", "from sqlalchemy import MetaData, create_engine")
+    names = 'target_metadata=MetaData(naming_convention={"uq": "uq_%(table_name)s_%(column_0_name)s"})'
+    edit_env(config, "literal_binds=True", f"literal_binds=True, {names}")
     write_revision(config.parent, READS_DATABASE)
     code, out, _ = run_lint(config, capsys, "--range", "0001:head", "--format", "json")
     document = json.loads(out)
@@ -170,6 +174,7 @@ def test_revision_that_reads_the_database_is_executed(make_project: MakeProject,
     assert (found["executed-to-be-judged"]["revision"], found["executed-to-be-judged"]["level"]) == ("0002", "note")
     assert found["adding-required-field"]["line"] == 14
     assert found["invalid-index-passes"]["line"] == 17
+    assert "ADD CONSTRAINT uq_users_age" in found["disallowed-unique-constraint"]["sql"]
     assert "concurrently-in-transaction" not in found
 
 

@@ -96,6 +96,11 @@ class Scratch:
 def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, Any]) -> Iterator[Scratch]:
     """A scratch database on a server of its own, which is stopped and removed afterwards.
 
+    Args:
+        config: of the project.
+        script: its revisions.
+        options: what env.py gives to `context.configure`.
+
     Raises:
         LintError: the embedded PostgreSQL does not start.
     """
@@ -103,8 +108,8 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
     extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
     try:
         binaries = find_shipped_binaries()
-        options = _FAST | install_stand_ins(extensions, binaries)
-        server = start_throwaway(folder, binaries=binaries, options=options)
+        settings = _FAST | install_stand_ins(extensions, binaries)
+        server = start_throwaway(folder, binaries=binaries, options=settings)
         try:
             engine = create_engine(server.dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
             with engine.connect() as connection:
