@@ -3,6 +3,7 @@ INSERT INTO users SELECT n, 'e' || n, 'n' || n, n, n, 'c', 1, 1, '2020-01-01', n
 INSERT INTO orders SELECT n, n, 's', 1 FROM generate_series(1, 2000) n;
 INSERT INTO bookings SELECT n, n, tsrange('2020-01-01', '2020-01-02') FROM generate_series(1, 2000) n;
 INSERT INTO logs SELECT n, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
+INSERT INTO logs SELECT n + 40000, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
 INSERT INTO logs_loose SELECT n + 20000, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
 INSERT INTO logs_proved SELECT n + 30000, '2020-01-01', 'x' FROM generate_series(1, 2000) n;
 INSERT INTO parents SELECT n, 'x' FROM generate_series(1, 2000) n;

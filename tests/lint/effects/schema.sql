@@ -41,6 +41,8 @@ CREATE INDEX ix_orders_status ON orders (status);
 CREATE TABLE bookings (id bigint PRIMARY KEY, room integer, during tsrange);
 CREATE TABLE logs (id bigint NOT NULL, at date NOT NULL, line text) PARTITION BY RANGE (id);
 CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (10000);
+CREATE TABLE logs_4 PARTITION OF logs FOR VALUES FROM (40000) TO (50000) PARTITION BY RANGE (id);
+CREATE TABLE logs_4_1 PARTITION OF logs_4 FOR VALUES FROM (40000) TO (45000);
 CREATE TABLE logs_loose (id bigint NOT NULL, at date NOT NULL, line text);
 CREATE TABLE logs_proved (id bigint NOT NULL CHECK (id >= 30000 AND id < 40000), at date NOT NULL, line text);
 CREATE TABLE parents (id bigint, note text);

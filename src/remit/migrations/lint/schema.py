@@ -34,8 +34,14 @@ class Schema:
     def list_children(self, table: str) -> list[str]:
         """The tables that inherit from one or are its partitions, at any depth."""
         found: list[str] = []
-        for name in (table, *found):
-            found += [child for child, known in self.tables.items() if name in known.parents and child not in found]
+        level = [table]
+        while level:
+            level = [
+                child
+                for child, known in self.tables.items()
+                if child not in found and any(name in known.parents for name in level)
+            ]
+            found += level
         return found
 
     def list_partitions(self, table: str) -> list[str]:
