@@ -7,7 +7,10 @@ from lint.conftest import MakeProject, write_revision
 
 from remit.migrations.lint.parse import parse
 from remit.migrations.lint.project import load_project
+from remit.migrations.lint.rewrite import rewrite
 from remit.migrations.lint.run import lint
+from remit.migrations.lint.schema import Schema
+from remit.migrations.lint.schema_objects import Table
 
 A_COMMAND = "several-heads"
 QUALIFIED = {
@@ -67,6 +70,14 @@ def check(fix: str) -> list[str]:
     for text in sql:
         assert parse(text.replace("\\:", ":"))
     return sql
+
+
+def test_an_open_bound_is_not_checked() -> None:
+    schema = Schema()
+    schema.tables["core.logs"] = Table("core.logs", "0001", partitioned=True, partition_keys=("id",))
+    sql = "ALTER TABLE core.logs ATTACH PARTITION old FOR VALUES FROM (MINVALUE) TO (20)"
+    first = find_sql(rewrite("long-work-under-lock", sql, schema) or "")[0]
+    assert first == "ALTER TABLE old ADD CONSTRAINT ck_old_id CHECK (id IS NOT NULL AND id < 20) NOT VALID"
 
 
 @pytest.mark.parametrize("statement", QUALIFIED)

@@ -54,6 +54,8 @@ def _build_on_partitions(body: Any, kind: str, before: Schema) -> str | None:
     partitions = before.list_partitions(body.relation.relname) if kind == "index_stmt" else []
     if not partitions or not body.idxname or body.relation.schemaname:
         return None
+    if any(before.tables[name].partitioned for name in partitions):
+        return None
     body.access_method = "" if body.access_method == "btree" else body.access_method
     name = body.idxname
     body.concurrent, body.relation.inh = False, False

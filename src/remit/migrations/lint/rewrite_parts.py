@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from remit.migrations.lint.parse import SyntaxUnknownError, parse
+from remit.migrations.lint.parse import SyntaxUnknownError, name_of, parse
 
 NEXT = "# the next revision, in a transaction of its own\n"
 BLOCK = "with op.get_context().autocommit_block():\n"
@@ -54,6 +54,11 @@ def deparse(kind: str, body: Any) -> str:
 def name_relation(relation: Any) -> str:
     """The name of a table or index as SQL has it."""
     return quote_name(f"{relation.schemaname}.{relation.relname}" if relation.schemaname else relation.relname)
+
+
+def compare_name(relation: Any) -> str:
+    """The name of a table as a `Schema` has it, which `parse.name_of` makes of the other form of the tree."""
+    return name_of({"schemaname": relation.schemaname, "relname": relation.relname})
 
 
 def alter(table: str, command: str) -> str:

@@ -7,6 +7,7 @@ from remit.migrations.lint.rewrite_parts import (
     BLOCK,
     NEXT,
     alter,
+    compare_name,
     deparse,
     list_commands,
     load_messages,
@@ -153,10 +154,7 @@ def rename(body: Any, kind: str, before: Schema) -> str | None:
         if body.rename_type == load_messages().OBJECT_VIEW:
             return write_call(f"CREATE VIEW {new} AS SELECT * FROM {old}") + "\n# drop the old one in a later release"
         return _leave_view(deparse(kind, body), old, new)
-    schema = body.relation.schemaname
-    known = before.tables.get(
-        body.relation.relname if schema in ("", "public") else f"{schema}.{body.relation.relname}"
-    )
+    known = before.tables.get(compare_name(body.relation))
     column = known.columns.get(body.subname) if known is not None else None
     if column is None:
         return None
@@ -183,13 +181,15 @@ def attach_checked(body: Any, kind: str, before: Schema) -> str | None:
     """A check that proves the bounds of a partition by range, validated before it is attached."""
     for command in list_commands(body, "AT_AttachPartition") if kind == "alter_table_stmt" else ():
         part, bound = getattr(command, "def").partition_cmd, getattr(command, "def").partition_cmd.bound
-        known = before.tables.get(body.relation.relname)
-        if bound.strategy != "r" or len(bound.lowerdatums) != 1 or known is None or not known.partition_keys[0]:
+        known = before.tables.get(compare_name(body.relation))
+        if bound.strategy != "r" or known is None or len(known.partition_keys) != 1 or not known.partition_keys[0]:
             return None
         key, table = quote_name(known.partition_keys[0]), name_relation(part.name)
         low, high = (write_expression(item[0]) for item in (bound.lowerdatums, bound.upperdatums))
         name = quote_name(f"ck_{part.name.relname}_{known.partition_keys[0]}")
-        check = f"{key} IS NOT NULL AND {key} >= {low} AND {key} < {high}"
+        tests = [f"{key} >= {low}", f"{key} < {high}"]
+        bounded = [test for test in tests if not test.endswith((" minvalue", " maxvalue"))]
+        check = " AND ".join((f"{key} IS NOT NULL", *bounded))
         return (
             f"{alter(table, f'ADD CONSTRAINT {name} CHECK ({check}) NOT VALID')}\n{NEXT}"
             f"{alter(table, f'VALIDATE CONSTRAINT {name}')}\n{NEXT}{write_call(deparse(kind, body))}"
