@@ -72,6 +72,12 @@ def check(fix: str) -> list[str]:
     return sql
 
 
+@pytest.mark.parametrize("value", ["cents * 100", "u.cents + 1", "now()", "CURRENT_TIMESTAMP", "random()", "DEFAULT"])
+def test_batches_that_would_never_end_are_not_offered(value: str) -> None:
+    assert rewrite("backfill-in-migration", f"UPDATE users u SET cents = {value}") is None
+    assert rewrite("backfill-in-migration", "UPDATE users u SET cents = lower(u.email)") is not None
+
+
 def test_an_open_bound_is_not_checked() -> None:
     schema = Schema()
     schema.tables["core.logs"] = Table("core.logs", "0001", partitioned=True, partition_keys=("id",))
