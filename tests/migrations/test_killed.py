@@ -108,6 +108,14 @@ def test_a_build_ends_with_its_migrator_and_the_next_one_waits_for_that(killer: 
     assert any("dropped the invalid index public.ix_users_age" in line for line in killer.lines)
 
 
+def test_a_rename_to_a_name_that_is_taken_is_not_passed_over(empty_database: str, tmp_path: Path) -> None:
+    types = "op.execute(\"CREATE TYPE mood AS ENUM ('sad'); CREATE TYPE feeling AS ENUM ('sad')\")"
+    rename = 'with op.get_context().autocommit_block():\n    op.execute("ALTER TYPE mood RENAME TO feeling")'
+    config = make_project(tmp_path, empty_database, types, rename)
+    with pytest.raises(MigrationError, match='type "feeling" already exists'):
+        upgrade_project(config, "head", Limits(), lambda _: None)
+
+
 def test_a_session_that_outlives_its_migrator_is_named(empty_database: str) -> None:
     lines: list[str] = []
     with psycopg.connect(empty_database, autocommit=True, application_name="gone") as session:

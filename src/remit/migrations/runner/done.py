@@ -27,10 +27,11 @@ def find_done(control: Control, statement: str, state: str | None) -> str | None
         statement: what failed.
         state: PostgreSQL's code of the error.
     """
-    words = [word.upper() for word in read_words(statement, 2)]
-    if state == _IS_GONE and words == ["DROP", "INDEX"] and is_patient(statement):
+    words = [word.upper() for word in read_words(statement, 5)]
+    if state == _IS_GONE and words[:2] == ["DROP", "INDEX"] and is_patient(statement):
         return "was gone already"
-    if state == _LABEL_IS_THERE and words == ["ALTER", "TYPE"]:
+    # Not a RENAME, which says the same where another type or label has the new name.
+    if state == _LABEL_IS_THERE and words[:2] == ["ALTER", "TYPE"] and words[3:] == ["ADD", "VALUE"]:
         return "was there already"
     if state == _INDEX_IS_THERE and is_patient(statement):
         with suppress(LintError):  # without the parser nobody can say that they are the same
