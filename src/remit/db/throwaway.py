@@ -24,14 +24,15 @@ def start_throwaway(folder: Path, *, options: Mapping[str, str], binaries: Binar
     Args:
         folder: empty; its path must be short, as that of a socket.
         options: settings of the server.
-        binaries: a PostgreSQL installation to use instead of the wheel's.
+        binaries: a PostgreSQL installation to use instead of the wheel's. It is not kept: its extensions may change.
 
     Raises DatabaseSetupError.
     """
-    binaries = binaries or find_shipped_binaries()
-    # Without a cache that can be written, the cluster is made anew.
-    with suppress(OSError, DatabaseSetupError, subprocess.CalledProcessError):
-        _copy(_keep(binaries), DataDirectory(folder).clusters / str(binaries.major))
+    if binaries is None:
+        binaries = find_shipped_binaries()
+        # Without a cache that can be written, the cluster is made anew.
+        with suppress(OSError, DatabaseSetupError, subprocess.CalledProcessError):
+            _copy(_keep(binaries), DataDirectory(folder).clusters / str(binaries.major))
     return EmbeddedPostgres.start_blocking(folder, binaries=binaries, options=options)
 
 

@@ -1,10 +1,7 @@
 """Runs a history in an embedded PostgreSQL made for it, for revisions that ask the database questions."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
@@ -14,9 +11,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from remit.db.binaries import find_shipped_binaries
 from remit.db.errors import DatabaseSetupError
-from remit.db.throwaway import start_throwaway
 from remit.migrations.lint.bind import render_sql
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.frames import find_sites
@@ -24,7 +19,7 @@ from remit.migrations.lint.model import Direction, Event
 from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
 from remit.migrations.lint.render import describe, list_migrations, run_each
 from remit.migrations.lint.stand_ins import prepare_for_scratch
-from remit.migrations.stand_ins import install_stand_ins
+from remit.migrations.scratch_server import open_scratch_server
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 _NOT_FOR_A_CONNECTION = ("as_sql", "output_buffer", "starting_rev", "literal_binds", "script", "fn", "destination_rev")
@@ -104,25 +99,15 @@ def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, 
     Raises:
         LintError: the embedded PostgreSQL does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="remit-lint-", dir="/tmp"))  # a socket's path must be short
-    extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
     try:
-        binaries = find_shipped_binaries()
-        settings = _FAST | install_stand_ins(extensions, binaries)
-        server = start_throwaway(folder, binaries=binaries, options=settings)
-        try:
+        with open_scratch_server(_FAST) as server:
             engine = create_engine(server.dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
             with engine.connect() as connection:
                 scratch = Scratch(config, script, options, connection)
                 _listen(connection, scratch)
                 yield scratch
-        finally:
-            server.stop_blocking()
     except DatabaseSetupError as error:
         raise LintError(f"a revision needs a database, and the embedded PostgreSQL does not start: {error}") from error
-    finally:
-        for made in (folder, extensions):
-            shutil.rmtree(made, ignore_errors=True)
 
 
 def _listen(connection: Connection, scratch: Scratch) -> None:

@@ -1,22 +1,20 @@
 """The scratch server and its databases: made for one rehearsal, and gone with it."""
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from remit.db.binaries import Binaries, find_shipped_binaries
+from remit.db.binaries import Binaries
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import DatabaseSetupError
 from remit.migrations.rehearse.errors import RehearseError
-from remit.migrations.stand_ins import install_stand_ins
+from remit.migrations.scratch_server import open_scratch_server
 
 # Without fsync the disk's own hiccups are not taken for the revision's; everything else is as on a real server.
 _SETTINGS = {
@@ -126,23 +124,10 @@ def open_server(postgres: Path | None = None) -> Iterator[ScratchServer]:
     """
     if postgres is not None and not (postgres / "bin" / "postgres").is_file():
         raise RehearseError(f"--postgres: there is no bin/postgres in {postgres}; name the folder that holds `bin`")
-    folder = Path(tempfile.mkdtemp(prefix="remit-rehearse-", dir="/tmp"))  # a socket's path must be short
-    extensions = Path(tempfile.mkdtemp(prefix="remit-extensions-", dir="/tmp"))
-    try:
-        binaries = Binaries(postgres) if postgres is not None else find_shipped_binaries()
-        options = _SETTINGS | install_stand_ins(extensions, binaries)
-        server = EmbeddedPostgres.start_blocking(folder, binaries=binaries, options=options)
-    except DatabaseSetupError as error:
-        _remove(folder, extensions)
-        which = f"the PostgreSQL in {postgres}" if postgres is not None else "the embedded PostgreSQL"
-        raise RehearseError(f"{which} does not start: {error}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(open_scratch_server(_SETTINGS, Binaries(postgres) if postgres else None))
+        except DatabaseSetupError as error:
+            which = f"the PostgreSQL in {postgres}" if postgres else "the embedded PostgreSQL"
+            raise RehearseError(f"{which} does not start: {error}") from error
         yield ScratchServer(server)
-    finally:
-        server.stop_blocking()
-        _remove(folder, extensions)
-
-
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
