@@ -15,6 +15,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from corpus_truth.case import LINT, list_cases, list_revisions
 from linters.comparison_page import OURS, Case, make_page
 from linters.tools import TOOLS, Said, Tool
 
@@ -22,14 +23,7 @@ from remit.migrations.lint.project import load_project
 from remit.migrations.lint.run import lint
 
 ROOT = Path(__file__).parents[1]
-LINT = ROOT / "tests" / "lint"
 TARGET = ROOT / "docs" / "lint" / "comparison.md"
-
-
-def list_cases() -> list[tuple[str, str]]:
-    """Pairs of a rule and a case; a case of several revisions is one file for each."""
-    files = [file for prefix in ("hazard", "safe") for file in (LINT / "corpus").glob(f"*/{prefix}_*.py")]
-    return sorted({(file.parent.name, file.stem.partition("__")[0]) for file in files})
 
 
 def prepare(folder: Path, rule: str, case: str) -> list[str]:
@@ -40,7 +34,7 @@ def prepare(folder: Path, rule: str, case: str) -> list[str]:
     (folder / "migrations").rename(folder / "alembic")
     config = folder / "alembic.ini"
     config.write_text(config.read_text().replace("/migrations", "/alembic"))
-    files = [file for file in sorted(source.glob(f"{case}*.py")) if file.stem.partition("__")[0] == case]
+    files = list_revisions(rule, case)
     for file in files:
         shutil.copy(file, folder / "alembic" / "versions")
     for extra in (source / name for name in ("app.py", "pyproject.toml")):

@@ -73,6 +73,12 @@ def list_cases() -> list[tuple[str, str]]:
     return sorted({(file.parent.name, file.stem.partition("__")[0]) for file in files})
 
 
+def list_revisions(rule: str, case: str) -> list[Path]:
+    """The files of a case, in their order."""
+    files = sorted((LINT / "corpus" / rule).glob(f"{case}*.py"))
+    return [file for file in files if file.stem.partition("__")[0] == case]
+
+
 class Bench:
     """The server with a filled template for each size."""
 
@@ -104,12 +110,11 @@ class Bench:
             self._server.copy(self._templates[rows]) as database,
             _make_project(self._server, database, rows) as place,
         ):
-            source = LINT / "corpus" / rule
-            for file in source.glob(f"{case}*.py"):
-                if file.stem.partition("__")[0] == case:
-                    (place.folder / "migrations" / "versions" / file.name).write_text(change(file.read_text()))
-            if (source / "app.py").exists():
-                shutil.copy(source / "app.py", place.folder)
+            for file in list_revisions(rule, case):
+                (place.folder / "migrations" / "versions" / file.name).write_text(change(file.read_text()))
+            app = LINT / "corpus" / rule / "app.py"
+            if app.exists():
+                shutil.copy(app, place.folder)
             yield place
 
 

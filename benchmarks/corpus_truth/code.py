@@ -1,18 +1,16 @@
 """The code of before, beside the migration and after it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 import psycopg
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Engine
 
 from corpus_truth.case import Bench, Evidence, Place
 from corpus_truth.watch import shorten_error
+from remit.migrations.runner.guard import listen
 
 _COLUMNS = """
 SELECT format('SELECT %I FROM %I LIMIT 1', attname, relname) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -105,21 +103,12 @@ def prove_conflict_targets(bench: Bench, rule: str, case: str) -> Evidence:
             finally:
                 await connection.close()
 
-        with _after_each(lambda: asyncio.run(remember())):
+        def after(connection: Any, _: object, statement: str, *__: object) -> None:
+            if "alembic_version" not in statement and connection.connection.driver_connection.autocommit:
+                asyncio.run(remember())
+
+        with listen(after_cursor_execute=after):
             place.upgrade()
     if errors:
         return Evidence(True, f"between two statements: {errors[0]}")
     return Evidence(False, "the INSERT runs after each statement")
-
-
-@contextmanager
-def _after_each(run: Any) -> Iterator[None]:
-    def after(connection: Any, _: object, statement: str, *__: object) -> None:
-        if "alembic_version" not in statement and connection.connection.driver_connection.autocommit:
-            run()
-
-    event.listen(Engine, "after_cursor_execute", after)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "after_cursor_execute", after)

@@ -46,9 +46,9 @@ class Migrating:
         if self._thread.is_alive():
             raise TimeoutError("the migration does not end")
 
-    def wait_for_wait(self, seconds: float = _SECONDS) -> int | None:
+    def wait_for_wait(self) -> int | None:
         """The process of the migration when it waits for a lock; None if it ended instead, or never waits."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _SECONDS
         with self._place.server.connect(self._place.database) as observer:
             while time.monotonic() < deadline and not self.ended:
                 found = observer.execute(_WAITING).fetchone()
@@ -59,12 +59,15 @@ class Migrating:
 
 
 @contextmanager
-def _hold(place: Place, *statements: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """An open transaction; closing it early is for whoever holds it."""
+def _migrate_beside(place: Place, statement: str) -> Iterator[tuple[Migrating, int | None]]:
+    """A migration beside an open transaction, and its process where it waits. That transaction ends with the block, and
+    the migration after it.
+    """
     with place.server.connect(place.database, autocommit=False) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-        yield connection
+        connection.execute(statement.encode())
+        migrating = Migrating(place)
+        yield migrating, migrating.wait_for_wait()
+    migrating.join()
 
 
 def _is_stopped(place: Place, table: str) -> bool:
@@ -85,12 +88,8 @@ def prove_queue(bench: Bench, rule: str, case: str) -> Evidence:
         "require-concurrent-partition-detach": ("logs", "logs"),
         "second-lock-in-transaction": ("orders", "users"),
     }[rule]
-    with bench.open(rule, case) as place, _hold(place, f"SELECT count(*) FROM {held}") as query:
-        migrating = Migrating(place)
-        waits = migrating.wait_for_wait()
+    with bench.open(rule, case) as place, _migrate_beside(place, f"SELECT count(*) FROM {held}") as (migrating, waits):
         stopped = _is_stopped(place, asked)
-        query.close()
-        migrating.join()
     if migrating.error:
         return Evidence(True, f"fails: {migrating.error}")
     does = "waits" if waits else "does not wait"
@@ -102,15 +101,11 @@ def prove_lock_timeout(bench: Bench, rule: str, case: str) -> Evidence:
     """Whether the migration gives up when its table stays busy. Its three seconds are 300 ms here."""
     with (
         bench.open(rule, case, change=lambda text: text.replace("'3s'", "'300ms'")) as place,
-        _hold(place, "SELECT count(*) FROM users") as query,
+        _migrate_beside(place, "SELECT count(*) FROM users") as (migrating, _),
     ):
-        migrating = Migrating(place)
-        migrating.wait_for_wait()
         time.sleep(0.9)
         patient = not migrating.ended
         stopped = _is_stopped(place, "users")
-        query.close()
-        migrating.join()
     if patient:
         return Evidence(True, f"still waits after three times the limit, and readers {'too' if stopped else 'do not'}")
     return Evidence(False, f"gives up ({migrating.error}), and readers are served")
@@ -118,15 +113,9 @@ def prove_lock_timeout(bench: Bench, rule: str, case: str) -> Evidence:
 
 def prove_build_survives(bench: Bench, rule: str, case: str) -> Evidence:
     """Whether a concurrent build outlives an old transaction. Its 30 seconds are 500 ms here."""
-    with (
-        bench.open(rule, case, change=lambda text: text.replace("'30s'", "'500ms'")) as place,
-        _hold(place, "UPDATE users SET age = age WHERE id = 1001") as old,
-    ):
-        migrating = Migrating(place)
-        migrating.wait_for_wait()
-        time.sleep(1.2)
-        old.close()
-        migrating.join()
+    with bench.open(rule, case, change=lambda text: text.replace("'30s'", "'500ms'")) as place:
+        with _migrate_beside(place, "UPDATE users SET age = age WHERE id = 1001") as (migrating, _):
+            time.sleep(1.2)
         invalid = _list_invalid(place)
     if migrating.error:
         return Evidence(True, f"{migrating.error}; left behind and invalid: {', '.join(invalid) or 'nothing'}")
@@ -136,9 +125,7 @@ def prove_build_survives(bench: Bench, rule: str, case: str) -> Evidence:
 def prove_second_run(bench: Bench, rule: str, case: str) -> Evidence:
     """Cancelled in the statement that waits for an old transaction, and run again."""
     with bench.open(rule, case) as place:
-        with _hold(place, "UPDATE users SET age = age WHERE id = 1001"):
-            first = Migrating(place)
-            waiting = first.wait_for_wait()
+        with _migrate_beside(place, "UPDATE users SET age = age WHERE id = 1001") as (first, waiting):
             if waiting is not None:
                 with place.server.connect(place.database) as admin:
                     admin.execute("SELECT pg_cancel_backend(%s)", [waiting])

@@ -2,16 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from corpus_truth.case import Place
+from remit.migrations.runner.guard import listen
 
 MODES = (
     "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
@@ -207,8 +205,7 @@ class _Alone:
                 self._blocker.close()
 
 
-@contextmanager
-def _listen(watcher: _Watcher) -> Iterator[None]:
+def _listen(watcher: _Watcher) -> AbstractContextManager[None]:
     def before(connection: Any, _: object, statement: str, *__: object) -> None:
         if not _is_alembics(statement):
             watcher.before(connection, statement)
@@ -220,17 +217,7 @@ def _listen(watcher: _Watcher) -> Iterator[None]:
     def failed(_: object) -> None:
         watcher.failed()
 
-    listeners = {
-        "before_cursor_execute": before, "after_cursor_execute": after, "handle_error": failed,
-        "commit": watcher.commit,
-    }  # fmt: skip
-    for name, listener in listeners.items():
-        event.listen(Engine, name, listener)
-    try:
-        yield
-    finally:
-        for name, listener in listeners.items():
-            event.remove(Engine, name, listener)
+    return listen(before_cursor_execute=before, after_cursor_execute=after, handle_error=failed, commit=watcher.commit)
 
 
 def _is_alembics(statement: str) -> bool:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -61,20 +61,9 @@ class Guard:
             _send(connection, f"SET SESSION lock_timeout = {self._ours}")
         connection.connection.commit()
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Stand between every engine of this process and its driver."""
-        handlers: dict[str, Callable[..., Any]] = {
-            "do_execute": self.execute,
-            "do_execute_no_params": self.execute_plain,
-        }
-        for name, handler in handlers.items():
-            event.listen(Engine, name, handler)
-        try:
-            yield
-        finally:
-            for name, handler in handlers.items():
-                event.remove(Engine, name, handler)
+        return listen(do_execute=self.execute, do_execute_no_params=self.execute_plain)
 
     def execute_plain(self, cursor: Any, statement: str, context: Any) -> bool | None:
         """`execute` for a statement without parameters."""
@@ -244,6 +233,18 @@ class Guard:
         done = self._control.drop_index(name, self._limits)
         self._tell(f"  {'dropped' if done else 'could not drop'} the invalid index {name} that a failed build left")
         return done
+
+
+@contextmanager
+def listen(**handlers: Callable[..., Any]) -> Iterator[None]:
+    """Call handlers at the events of this process's engines that they are named for, as long as the block lasts."""
+    for name, handler in handlers.items():
+        event.listen(Engine, name, handler)
+    try:
+        yield
+    finally:
+        for name, handler in handlers.items():
+            event.remove(Engine, name, handler)
 
 
 def _run(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
