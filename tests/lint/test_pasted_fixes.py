@@ -14,7 +14,7 @@ from remit.migrations.lint.project import load_project
 from remit.migrations.lint.run import lint
 
 CORPUS = HERE / "corpus"
-# PostgreSQL has no way to add an exclusion constraint that stops nobody, or to know what text will be put together.
+# PostgreSQL has no way to add an exclusion constraint that stops nobody.
 NO_CODE = {("long-work-under-lock", "hazard_exclusion")}
 TO_THE_END = {"autocommit-commits-earlier-half"}
 HEAD = 'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "{0}"\ndown_revision = "{1}"\n\n\n'

@@ -1,5 +1,8 @@
-"""SQL text to parse trees, by PostgreSQL's own grammar. Besides `rewrite` nothing else knows the parser library."""
+"""SQL text to parse trees, by PostgreSQL's own grammar. Besides `rewrite` and its parts nothing else knows the parser
+library.
+"""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +12,6 @@ from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.model import Node
 
 INSTALL = 'the linter needs two more packages: pip install "remit[migrations]"'
-
 
 UNKNOWN = "unknown"
 """The kind of a part that is put together when it runs, and of which nothing can be told."""
@@ -103,13 +105,8 @@ def _find_queries(value: Any) -> Iterator[tuple[str, bool]]:
         for key, item in value.items():
             if key == "PLpgSQL_stmt_execsql":
                 yield item["sqlstmt"]["PLpgSQL_expr"]["query"], False
-            elif key == "PLpgSQL_stmt_dynexecute":
-                yield item["query"]["PLpgSQL_expr"]["query"], True
-            elif key == "PLpgSQL_stmt_dynfors":
-                yield item["query"]["PLpgSQL_expr"]["query"], True
-                yield from _find_queries(item.get("body"))
-            elif key == "PLpgSQL_stmt_fors":
-                yield item["query"]["PLpgSQL_expr"]["query"], False
+            elif key in ("PLpgSQL_stmt_fors", "PLpgSQL_stmt_dynfors", "PLpgSQL_stmt_dynexecute"):
+                yield item["query"]["PLpgSQL_expr"]["query"], key != "PLpgSQL_stmt_fors"
                 yield from _find_queries(item.get("body"))
             else:
                 yield from _find_queries(item)
@@ -157,18 +154,8 @@ def _join_text(value: Node) -> tuple[str, bool]:
 
 def _fill_format(pattern: str) -> str:
     """The pattern of `format` with something in its places: `%I`, `%s`, `%L`, `%1$I`, `%-10s`."""
-    found, place = "", 0
-    while place < len(pattern):
-        if pattern[place] != "%":
-            found, place = found + pattern[place], place + 1
-            continue
-        end = place + 1
-        while end < len(pattern) and pattern[end] in "0123456789$-*":
-            end += 1
-        sign = pattern[end : end + 1]
-        found += {"%": "%", "L": "'unknown'"}.get(sign, "unknown_name")
-        place = end + 1
-    return found
+    meant = {"%": "%", "L": "'unknown'"}
+    return re.sub(r"%[0-9$*-]*(.?)", lambda found: meant.get(found[1], "unknown_name"), pattern, flags=re.DOTALL)
 
 
 def walk(node: Any) -> Iterator[tuple[str, Node]]:

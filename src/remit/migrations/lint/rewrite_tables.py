@@ -18,7 +18,7 @@ from remit.migrations.lint.rewrite_parts import (
     write_expression,
     write_type,
 )
-from remit.migrations.lint.schema import Schema
+from remit.migrations.lint.schema import Schema, default_name
 
 
 def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:
@@ -40,16 +40,13 @@ def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:
                 if constraint.contype == messages.CONSTR_FOREIGN:
                     getattr(added, "def").constraint.fk_attrs.add().string.sval = column.colname
                 else:
-                    getattr(added, "def").constraint.conname = constraint.conname or _default(body, column, "check")
+                    getattr(added, "def").constraint.conname = _name_constraint(body, constraint, [column.colname])
                 del column.constraints[place]
     for command in list_commands(body, "AT_AddConstraint"):
         constraint = getattr(command, "def").constraint
         if constraint.contype not in (messages.CONSTR_FOREIGN, messages.CONSTR_CHECK):
             return None
-        keys = [key.string.sval for key in constraint.fk_attrs]
-        constraint.conname = constraint.conname or "_".join(
-            (body.relation.relname, *keys, "fkey" if constraint.contype == messages.CONSTR_FOREIGN else "check")
-        )
+        constraint.conname = _name_constraint(body, constraint, [key.string.sval for key in constraint.fk_attrs])
         constraint.skip_validation, constraint.initially_valid = True, False
         names.append(constraint.conname)
     if not names:
@@ -59,9 +56,10 @@ def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:
     return f"# this revision\n{write_call(deparse(kind, body))}\n{NEXT}{later}"
 
 
-def _default(body: Any, column: Any, ending: str) -> str:
-    """The name that PostgreSQL would give a constraint of a column."""
-    return f"{body.relation.relname}_{column.colname}_{ending}"
+def _name_constraint(body: Any, constraint: Any, columns: Sequence[str]) -> str:
+    """The name of a constraint, or the one that PostgreSQL would give it."""
+    kind = load_messages().ConstrType.Name(constraint.contype)
+    return constraint.conname or default_name(body.relation.relname, kind, tuple(columns))
 
 
 def add_column(body: Any, kind: str, _: Schema) -> str | None:
@@ -105,14 +103,13 @@ def take_over_index(body: Any, kind: str, _: Schema) -> str | None:
     messages = load_messages()
     if kind != "alter_table_stmt":
         return None
-    first: list[str] = []
     for command in list_commands(body, "AT_AddColumn"):
         column = getattr(command, "def").column_def
         for item in column.constraints:
             if item.constraint.contype in (messages.CONSTR_UNIQUE, messages.CONSTR_PRIMARY):
                 add = f"ADD COLUMN {quote_name(column.colname)} {write_type(column.type_name)}"
-                first.append(alter(name_relation(body.relation), add))
-                return "\n".join((*first, NEXT + _take_over(body, item.constraint, [column.colname])))
+                later = NEXT + _take_over(body, item.constraint, [column.colname])
+                return f"{alter(name_relation(body.relation), add)}\n{later}"
     for command in list_commands(body, "AT_AddConstraint"):
         constraint = getattr(command, "def").constraint
         if constraint.contype in (messages.CONSTR_UNIQUE, messages.CONSTR_PRIMARY):
@@ -121,15 +118,13 @@ def take_over_index(body: Any, kind: str, _: Schema) -> str | None:
 
 
 def _take_over(body: Any, constraint: Any, columns: Sequence[str]) -> str:
-    primary = constraint.contype == load_messages().CONSTR_PRIMARY
-    ending = ["pkey"] if primary else [*columns, "key"]
-    bare = constraint.conname or "_".join((body.relation.relname, *ending))
+    bare = _name_constraint(body, constraint, columns)
     schema = f"{body.relation.schemaname}." if body.relation.schemaname else ""
     table, name = name_relation(body.relation), quote_name(bare)
     keys = ", ".join(quote_name(column) for column in columns)
     distinct = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){distinct}"
-    kind = "PRIMARY KEY" if primary else "UNIQUE"
+    kind = "PRIMARY KEY" if constraint.contype == load_messages().CONSTR_PRIMARY else "UNIQUE"
     return (
         f"{BLOCK}    {write_call(f'DROP INDEX CONCURRENTLY IF EXISTS {quote_name(schema + bare)}')}\n"
         f"    {write_call(build)}\n{NEXT}{alter(table, f'ADD CONSTRAINT {name} {kind} USING INDEX {name}')}"

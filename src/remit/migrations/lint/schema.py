@@ -270,7 +270,7 @@ class Schema:
         if "indexname" in definition and definition["indexname"] in self.indexes:
             columns = self.indexes[definition["indexname"]].columns
         target = definition.get("pktable")
-        name = definition.get("conname") or definition.get("indexname") or _default_name(table.name, kind, columns)
+        name = definition.get("conname") or definition.get("indexname") or default_name(table.name, kind, columns)
         table.constraints[name] = Constraint(
             kind,
             columns,
@@ -290,7 +290,7 @@ def _name_type(definition: Node) -> str:
     return _SERIALS.get(name, name)
 
 
-def _default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:
+def default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:
     """The name that PostgreSQL gives a constraint without one, as far as it does not count."""
     bare, joined = table.rpartition(".")[2], "_".join(columns)
     match kind:
