@@ -1,14 +1,14 @@
 """SpiceDB beside the engine: the same relationships in the same PostgreSQL, and the same questions.
 
 SpiceDB is the library of `scripts/get-spicedb`, called in this process. It has no command that makes its tables, so
-they are made here: as SpiceDB's own migrations leave them, up to the one named below.
+they are made as those of its host in `tests/support` are.
 """
 
 import asyncio
 import random
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -35,53 +35,9 @@ from remit.authz.spicedb_wire import to_object, to_subject
 from remit.db.pool import Connection
 
 SCHEMA = "spicedb"
-_MIGRATION = "populate-schema-tables"
-_ALIVE = "'9223372036854775807'::xid8"
-_LIFE = f"created_xid xid8 NOT NULL DEFAULT pg_current_xact_id(), deleted_xid xid8 NOT NULL DEFAULT {_ALIVE}"
 _KEY = "namespace, object_id, relation, userset_namespace, userset_object_id, userset_relation"
 _HAS = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
-
-_TABLES = f"""
-CREATE TABLE alembic_version (version_num varchar NOT NULL);
-INSERT INTO alembic_version VALUES ('{_MIGRATION}');
-CREATE TABLE metadata (unique_id varchar PRIMARY KEY);
-CREATE TABLE relation_tuple_transaction (
-  xid xid8 CONSTRAINT pk_rttx PRIMARY KEY DEFAULT pg_current_xact_id(),
-  timestamp timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
-  snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(), metadata jsonb NOT NULL DEFAULT '{{}}');
-CREATE INDEX ix_relation_tuple_transaction_by_timestamp ON relation_tuple_transaction (timestamp);
-CREATE INDEX ix_relation_tuple_transaction_xid_desc_timestamp ON relation_tuple_transaction (xid DESC, timestamp);
-CREATE TABLE namespace_config (namespace varchar NOT NULL, serialized_config bytea NOT NULL, {_LIFE},
-  CONSTRAINT pk_namespace_config PRIMARY KEY (namespace, created_xid, deleted_xid),
-  CONSTRAINT uq_namespace_living_xid UNIQUE (namespace, deleted_xid));
-CREATE TABLE caveat (name varchar NOT NULL, definition bytea NOT NULL, {_LIFE},
-  CONSTRAINT pk_caveat_v2 PRIMARY KEY (name, deleted_xid),
-  CONSTRAINT uq_caveat_v2 UNIQUE (name, created_xid, deleted_xid));
-CREATE TABLE relationship_counter (name varchar CONSTRAINT pk_relationship_counter PRIMARY KEY,
-  serialized_filter bytea NOT NULL, current_count bigint NOT NULL DEFAULT 0, updated_revision_snapshot pg_snapshot,
-  {_LIFE}, CONSTRAINT uq_relationship_counter_living UNIQUE (name, deleted_xid));
-CREATE TABLE schema (name varchar NOT NULL, chunk_index int NOT NULL, chunk_data bytea NOT NULL, {_LIFE},
-  CONSTRAINT pk_schema PRIMARY KEY (name, chunk_index, created_xid));
-CREATE TABLE schema_revision (name varchar NOT NULL DEFAULT 'current', hash bytea NOT NULL, {_LIFE},
-  CONSTRAINT pk_schema_revision PRIMARY KEY (name, created_xid));
-CREATE TABLE relation_tuple (namespace varchar NOT NULL, object_id varchar NOT NULL, relation varchar NOT NULL,
-  userset_namespace varchar NOT NULL, userset_object_id varchar NOT NULL, userset_relation varchar NOT NULL,
-  caveat_name varchar, caveat_context jsonb, {_LIFE}, expiration timestamptz);
-"""
-_INDEXES = f"""
-ALTER TABLE relation_tuple ADD CONSTRAINT pk_relation_tuple PRIMARY KEY ({_KEY}, created_xid, deleted_xid);
-ALTER TABLE relation_tuple ADD CONSTRAINT uq_relation_tuple_living_xid UNIQUE ({_KEY}, deleted_xid);
-CREATE INDEX ix_relation_tuple_by_subject ON relation_tuple
-  (userset_object_id, userset_namespace, userset_relation, namespace, relation);
-CREATE INDEX ix_relation_tuple_by_subject_relation ON relation_tuple
-  (userset_namespace, userset_relation, namespace, relation);
-CREATE INDEX ix_relation_tuple_alive_by_resource_rel_subject_covering ON relation_tuple
-  (namespace, relation, userset_namespace) INCLUDE (userset_object_id, userset_relation, caveat_name, caveat_context)
-  WHERE deleted_xid = {_ALIVE};
-CREATE INDEX ix_gc_index ON relation_tuple (deleted_xid DESC) WHERE deleted_xid < {_ALIVE};
-CREATE INDEX ix_watch_api_index ON relation_tuple (created_xid);
-CREATE INDEX ix_relation_tuple_expired ON relation_tuple (expiration) WHERE expiration IS NOT NULL;
-"""
+_SUPPORT = Path(__file__).parents[2] / "tests" / "support"
 _COPY = f"""
 INSERT INTO relation_tuple ({_KEY})
 SELECT rt.name, r.resource_id, rr.name, st.name, r.subject_id, coalesce(sr.name, '...')
@@ -95,11 +51,11 @@ INSERT INTO relation_tuple_transaction DEFAULT VALUES;
 async def copy_relationships(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Make SpiceDB's tables in a schema of their own and fill them, unless an earlier run did."""
     if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA):
+        tables, indexes = ((_SUPPORT / f"spicedb_{name}.sql").read_text() for name in ("tables", "indexes"))
         async with connection.transaction():
-            await connection.execute(f"CREATE SCHEMA {SCHEMA}; SET LOCAL search_path = {SCHEMA}; {_TABLES}")
-            await connection.execute(f"INSERT INTO {SCHEMA}.metadata VALUES ($1)", str(uuid.uuid4()))
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}; SET LOCAL search_path = {SCHEMA}; {tables}")
             await connection.execute(_COPY)
-            await connection.execute(f"SET LOCAL maintenance_work_mem = '512MB'; {_INDEXES}")
+            await connection.execute(f"SET LOCAL maintenance_work_mem = '512MB'; {indexes}")
         await connection.execute(f"VACUUM (ANALYZE, FREEZE) {SCHEMA}.relation_tuple")
     await connection.execute(
         "SELECT bench.pg_prewarm(c.oid) FROM pg_class c WHERE c.relnamespace = to_regnamespace($1)"

@@ -29,7 +29,7 @@ from support.processes import free_port
 from remit.authz.spicedb_library import start_library
 
 TOKEN = "a token of the tests"
-TABLES = Path(__file__).with_name("spicedb_tables.sql")
+STORE = [Path(__file__).with_name(f"spicedb_{name}.sql") for name in ("tables", "indexes")]
 START_SECONDS = 30
 
 _UNARY = {
@@ -70,7 +70,8 @@ def run_spicedb(
 
     Args:
         port: to listen on.
-        postgres: an empty database for it; by default it has everything in memory.
+        postgres: an empty database for it; by default it has everything in memory, where one precondition
+            takes time by all that is held.
         pausable: the signal SIGUSR1 makes writes of relationships wait, SIGUSR2 lets new ones through again.
         certificate: serve over TLS with this certificate and key, in one file.
     """
@@ -88,7 +89,8 @@ def run_spicedb(
     else:
         if postgres:
             with psycopg.connect(postgres, autocommit=True) as connection:
-                connection.execute(TABLES.read_bytes())
+                for file in STORE:
+                    connection.execute(file.read_bytes())
         options = [postgres or "", str(certificate or "")]
         command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, *options]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
