@@ -68,7 +68,7 @@ async def load_schema(
     newest = await _read_newest(connection)
     if newest is None or ((replace or newest["applied_by"] == applied_by) and newest["source"] != source):
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            await lock_schema(connection)
             newest = await _read_newest(connection)
             if newest is None or ((replace or newest["applied_by"] == applied_by) and newest["source"] != source):
                 await store_version(connection, schema, applied_by)
@@ -118,10 +118,10 @@ async def store_version(connection: Connection, schema: Schema, applied_by: str)
         SchemaError: there are more names than codes.
     """
     types, relations = names_of(schema)
-    for table, names, first in (("authz_types", types, 1), ("authz_relations", relations, 1)):
+    for table, names in (("authz_types", types), ("authz_relations", relations)):
         rows = await connection.fetch(f"SELECT code, name FROM {table}")
         known = {row["name"] for row in rows}
-        code = max((row["code"] for row in rows), default=first - 1)
+        code = max((row["code"] for row in rows), default=0)
         new = [name for name in names if name not in known]
         if code + len(new) > _MAX_CODE:
             raise SchemaError(f"more than {_MAX_CODE} names have been used in this database")
