@@ -6,6 +6,7 @@ from typing import Final
 
 from remit.authz.engine import Connection
 from remit.authz.errors import SchemaInUse
+from remit.authz.relationship_sql import EVERYONE_SQL
 from remit.authz.schema import parse_schema
 from remit.authz.schema_check import check_schema
 from remit.authz.schema_print import print_expression
@@ -15,7 +16,7 @@ from remit.authz.schema_tree import AllowedType, Definition, Permission, Relatio
 _KIND_COLUMNS: Final = ("resource_type", "relation", "subject_type", "subject_relation", "everyone", "expiring")
 _KIND: Final = (
     "resource_type, relation, subject_type, subject_relation,"
-    " subject_id = '00000000-0000-0000-0000-000000000000' AS everyone, expires_at IS NOT NULL AS expiring"
+    f" subject_id = {EVERYONE_SQL} AS everyone, expires_at IS NOT NULL AS expiring"
 )
 _NAMED: Final = 5
 
