@@ -23,6 +23,7 @@ from remit.authz.schema_tree import (
     Relation,
     Self,
     Union,
+    walk_expression,
 )
 
 MAX_OBJECTS: Final = 2_000
@@ -91,7 +92,7 @@ async def read_world(world: World, connection: Connection, goal: Place) -> None:
                 if fact.subject.relation is not None
             ]
             continue
-        for part in _leaves(member.expression):
+        for part in walk_expression(member.expression):
             if isinstance(part, Reference):
                 waiting.append((Place(place.resource, part.name), distance))
             elif isinstance(part, Arrow):
@@ -99,15 +100,6 @@ async def read_world(world: World, connection: Connection, goal: Place) -> None:
                     (Place(Resource(fact.subject.type, fact.subject.id), part.name), distance + 1)
                     for fact in world.facts_of(place.resource, part.relation)
                 ]
-
-
-def _leaves(expression: Expression) -> list[Expression]:
-    match expression:
-        case Union(parts) | Intersection(parts):
-            return [leaf for part in parts for leaf in _leaves(part)]
-        case Exclusion(base, removed):
-            return _leaves(base) + _leaves(removed)
-    return [expression]
 
 
 def solve(world: World) -> dict[Place, Proof]:
