@@ -40,7 +40,6 @@ Class = Literal["agree", "not_backfilled", "drift", "model_difference", "stale",
 
 MOST_WAITING: Final = 1000
 MOST_SAMPLES: Final = 20
-MOST_EXPLAINED: Final = 5
 BATCH: Final = 5
 # The share of its time in which a process compares: requests are served by the same process. Less than one request in
 # twenty meets a comparison, so that it shows in no percentile that anybody watches.
@@ -122,13 +121,9 @@ class Shadow:
         found = [await self.compare(asked) for asked in batch]
         for one in found:
             SHADOW_COMPARISONS.labels(one.asked.resource.type, one.asked.permission, one.outcome, one.kind).inc()
-        found = await self._explain_some(found)
+        found = [one if one.kind == "agree" else replace(one, facts=await self._explain(one.asked)) for one in found]
         async with self._database.transaction() as connection:
             await store(connection, found)
-
-    async def _explain_some(self, found: list[Compared]) -> list[Compared]:
-        differ = [one for one in found if one.kind != "agree"][:MOST_EXPLAINED]
-        return [replace(one, facts=await self._explain(one.asked)) if one in differ else one for one in found]
 
     async def _explain(self, asked: Asked) -> str:
         """The relationships that allow it, or one that would."""
