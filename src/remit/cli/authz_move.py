@@ -9,7 +9,7 @@ import typer
 from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.cli.authz import authz_commands
 from remit.cli.beside import progress_bar, with_patience
-from remit.cli.context import AsJson, DataDir, configured, fail, has_data
+from remit.cli.context import AsJson, DataDir, configured, fail, migrated_database
 from remit.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ def move(
     $ remit authz move --to spicedb --apply
     """
     settings = configured(data_dir=data_dir)
-    if not has_data(settings):
-        fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
     if settings.authz_engine != "spicedb":
         fail("a move is from and to a SpiceDB: set REMIT_AUTHZ_ENGINE=spicedb here as for the servers")
     types, foreign = asyncio.run(_with_sides(settings, to, apply=apply, rate=rate, quiet=as_json))
@@ -70,13 +68,8 @@ async def _with_sides(
     from remit.authz.reconcile.elsewhere import Projections
     from remit.authz.spicedb import SpiceDB
     from remit.authz.subject_names import SubjectNames
-    from remit.db.connect import open_database
-    from remit.db.pool import Database
-    from remit.migrations.state import check_revision
 
-    async with open_database(settings) as dsn:
-        await asyncio.to_thread(check_revision, dsn)
-        database = await Database.open(dsn, size=2, timeout=settings.pool_timeout)
+    async with migrated_database(settings, size=2) as database:
         remote: Any = None
         try:
             async with database.connection() as connection:
@@ -93,7 +86,6 @@ async def _with_sides(
         finally:
             if remote is not None:
                 await remote.aclose()
-            await database.close()
 
 
 async def _run(moving: "Move", to: Side, total: int, *, apply: bool, quiet: bool) -> tuple[list["TypeMove"], "Foreign"]:

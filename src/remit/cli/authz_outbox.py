@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from remit.cli.context import AsJson, DataDir, Session, administer, configured, fail, has_data
+from remit.cli.context import AsJson, DataDir, Session, administer, configured, fail, migrated_database
 from remit.cli.output import print_json, print_note, print_table, show, show_time
 
 if TYPE_CHECKING:
@@ -80,8 +80,6 @@ def wait(
     $ remit authz outbox wait --seconds 600
     """
     settings = configured(data_dir=data_dir)
-    if not has_data(settings):
-        fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
     waiting, dead = asyncio.run(_wait(settings, seconds, quiet=as_json))
     show(
         as_json,
@@ -97,26 +95,20 @@ def wait(
 async def _wait(settings: "Settings", seconds: int, *, quiet: bool) -> tuple[int, int]:
     from remit.authz.outbox import count_waiting, last_entry
     from remit.cli.beside import progress_bar
-    from remit.db.connect import open_database
-    from remit.db.pool import Database
 
-    async with open_database(settings) as dsn:
-        database = await Database.open(dsn, size=1, timeout=settings.pool_timeout)
-        try:
-            async with database.connection() as connection:
-                upto = await last_entry(connection)
-                waiting, dead = await count_waiting(connection, upto)
-            ends = time.monotonic() + seconds
-            with progress_bar(quiet=quiet) as progress:
-                bar = progress.add_task("delivering", total=waiting)
-                while waiting and time.monotonic() < ends:
-                    await asyncio.sleep(min(POLL_SECONDS, max(0.0, ends - time.monotonic())))
-                    async with database.connection() as connection:
-                        waiting, dead = await count_waiting(connection, upto)
-                    progress.update(bar, completed=max(0, (progress.tasks[0].total or 0) - waiting))
-            return waiting, dead
-        finally:
-            await database.close()
+    async with migrated_database(settings) as database:
+        async with database.connection() as connection:
+            upto = await last_entry(connection)
+            waiting, dead = await count_waiting(connection, upto)
+        ends, total = time.monotonic() + seconds, waiting
+        with progress_bar(quiet=quiet) as progress:
+            bar = progress.add_task("delivering", total=total)
+            while waiting and time.monotonic() < ends:
+                await asyncio.sleep(min(POLL_SECONDS, max(0.0, ends - time.monotonic())))
+                async with database.connection() as connection:
+                    waiting, dead = await count_waiting(connection, upto)
+                progress.update(bar, completed=max(0, total - waiting))
+        return waiting, dead
 
 
 @outbox_commands.command("retry")

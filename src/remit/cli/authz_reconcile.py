@@ -10,7 +10,7 @@ import typer
 from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.cli.authz import authz_commands
 from remit.cli.beside import let_others_go_first, progress_bar, with_patience
-from remit.cli.context import AsJson, DataDir, configured, fail, has_data
+from remit.cli.context import AsJson, DataDir, configured, fail, migrated_database
 from remit.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
@@ -100,8 +100,6 @@ def _run(
     backfill: bool,
 ) -> None:
     settings = configured(data_dir=data_dir)
-    if not has_data(settings):
-        fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
     types = (resource_type,) if resource_type else _ORDER
     reports, samples = asyncio.run(
         _compare(settings, tenant, types, plan, after_restore=after_restore, quiet=as_json, backfill=backfill)
@@ -130,15 +128,10 @@ async def _compare(
     from remit.authz.reconcile.elsewhere import Projections
     from remit.authz.reconcile.run import Run
     from remit.authz.subject_names import SubjectNames
-    from remit.db.connect import open_database
-    from remit.db.pool import Database
-    from remit.migrations.state import check_revision
 
-    async with open_database(settings) as dsn:
+    async with migrated_database(settings, size=2) as database:
         if not plan.apply:
             let_others_go_first()
-        await asyncio.to_thread(check_revision, dsn)
-        database = await Database.open(dsn, size=2, timeout=settings.pool_timeout)
         remote = None
         try:
             async with database.connection() as connection:
@@ -167,7 +160,6 @@ async def _compare(
         finally:
             if remote is not None:
                 await remote.aclose()
-            await database.close()
 
 
 async def _tenants(connection: Any, tenant: str | None) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """What every command begins with: its settings, and the database to administer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -10,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from remit.authz.engine import Engine
-    from remit.db.pool import Connection
+    from remit.db.pool import Connection, Database
     from remit.settings import Settings
 
 Result = TypeVar("Result")
@@ -91,13 +92,29 @@ def administer(data_dir: Path | None, work: Callable[[Session], Awaitable[Result
         work: the work.
 
     Raises:
-        DatabaseSetupError: there is no such database, or it is not migrated; the message says what to do.
+        CommandError, DatabaseSetupError: as `migrated_database`.
     """
     return asyncio.run(_administer(configured(data_dir=data_dir), work))
 
 
 async def _administer(settings: "Settings", work: Callable[[Session], Awaitable[Result]]) -> Result:
     from remit.authz.load import load_engine
+
+    async with migrated_database(settings) as database, database.transaction() as connection:
+        return await work(Session(settings, connection, await load_engine(connection, settings)))
+
+
+@asynccontextmanager
+async def migrated_database(settings: "Settings", size: int = 1) -> AsyncIterator["Database"]:
+    """The database of a command, which must be there and migrated.
+
+    Args:
+        settings: say which.
+        size: most connections.
+
+    Raises:
+        CommandError, DatabaseSetupError: there is no such database, or it is not migrated; the message says what to do.
+    """
     from remit.db.connect import open_database
     from remit.db.pool import Database
     from remit.migrations.state import check_revision
@@ -106,10 +123,9 @@ async def _administer(settings: "Settings", work: Callable[[Session], Awaitable[
         fail(f"there is no database in {settings.data_dir} yet: run `remit db upgrade`")
     async with open_database(settings) as dsn:
         await asyncio.to_thread(check_revision, dsn)
-        database = await Database.open(dsn, size=1, timeout=settings.pool_timeout)
+        database = await Database.open(dsn, size=size, timeout=settings.pool_timeout)
         try:
-            async with database.transaction() as connection:
-                return await work(Session(settings, connection, await load_engine(connection, settings)))
+            yield database
         finally:
             await database.close()
 
