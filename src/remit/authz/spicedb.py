@@ -1,9 +1,4 @@
-"""The engine `spicedb`: a projection of Remit's relationships in SpiceDB, asked and kept over its gRPC API.
-
-Beside the operator's definitions it keeps one of its own: `remit_projection:<type>/<id>#version@remit_version:<n>` is
-the version of a resource's projection. Each write names the version that it replaces as a precondition and is one
-atomic WriteRelationships, so that a write that arrives late, or twice, changes nothing.
-"""
+"""The engine `spicedb`: a projection of Remit's relationships in SpiceDB, asked and kept over its gRPC API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -18,36 +13,27 @@ from authzed.api.v1 import (
     CheckPermissionResponse,
     Cursor,
     LookupResourcesRequest,
-    Precondition,
     ReadRelationshipsRequest,
     ReadSchemaRequest,
     RelationshipFilter,
-    RelationshipUpdate,
     SubjectFilter,
-    SubjectReference,
-    WriteRelationshipsRequest,
     WriteSchemaRequest,
 )
-from authzed.api.v1 import Relationship as WireRelationship
 from authzed.api.v1.permission_service_pb2 import LOOKUP_PERMISSIONSHIP_HAS_PERMISSION
 
 from remit.authz.errors import PermissionUnknown, SchemaError
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.remote import Delivery, Question, RemoteError, ResourcePage
 from remit.authz.schema import parse_schema
-from remit.authz.schema_change import compare_schemas
-from remit.authz.schema_print import print_schema
 from remit.authz.schema_tree import Schema
+from remit.authz.spicedb_projection import extend_schema, version_filter, write_request
 from remit.authz.spicedb_wire import (
     at_least_as_fresh,
     decode_object_id,
-    delete,
     encode_object_id,
     from_wire,
     to_object,
     to_subject,
-    to_wire,
-    touch,
     translate,
 )
 
@@ -66,15 +52,6 @@ CHANNEL_OPTIONS = (
 
 Answer = TypeVar("Answer")
 
-PROJECTION, VERSION = "remit_projection", "remit_version"
-BOOKKEEPING = f"""
-definition {VERSION} {{}}
-
-/** {PROJECTION} is the version of what Remit has written of a resource. */
-definition {PROJECTION} {{
-    relation version: {VERSION}
-}}
-"""
 _ALLOWED = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
 
 
@@ -148,15 +125,7 @@ class SpiceDB:
             SchemaError: its own schema has what the parser does not cover.
             RemoteError: no answer.
         """
-        ours = parse_schema(print_schema(schema) + BOOKKEEPING, "schema.zed")
-        theirs = await self._read_schema()
-        named = {definition.name for definition in ours.definitions}
-        kept = tuple(definition for definition in theirs.definitions if definition.name not in named) if theirs else ()
-        flags = tuple(dict.fromkeys((*(theirs.flags if theirs else ()), *ours.flags)))
-        wanted = print_schema(Schema(definitions=(*kept, *ours.definitions), flags=flags))
-        if theirs is not None and not compare_schemas(theirs, parse_schema(wanted)):
-            return None
-        return wanted
+        return extend_schema(await self._read_schema(), schema)
 
     async def _read_schema(self) -> Schema | None:
         try:
@@ -254,32 +223,14 @@ class SpiceDB:
         Raises:
             PreconditionFailed, RemoteError: as `deliver`.
         """
-        updates: list[RelationshipUpdate] = []
-        conditions: list[Precondition] = []
-        for delivery in deliveries:
-            key = _version_key(delivery.resource)
-            held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=key)
-            updates += [delete(to_wire(gone)) for gone in delivery.delete]
-            updates += [touch(to_wire(written)) for written in delivery.touch]
-            operation = Precondition.OPERATION_MUST_NOT_MATCH
-            if delivery.delivered is not None:
-                operation = Precondition.OPERATION_MUST_MATCH
-                held.optional_subject_filter.CopyFrom(
-                    SubjectFilter(subject_type=VERSION, optional_subject_id=str(delivery.delivered))
-                )
-                if delivery.delivered != delivery.version:
-                    updates.append(delete(_version(key, delivery.delivered)))
-            updates.append(touch(_version(key, delivery.version)))
-            conditions.append(Precondition(operation=operation, filter=held))
-        request = WriteRelationshipsRequest(updates=updates, optional_preconditions=conditions)
-        answer = await self._ask(self._client.WriteRelationships(request, **self._call))
+        answer = await self._ask(self._client.WriteRelationships(write_request(deliveries), **self._call))
         token: str = answer.written_at.token
         return token
 
     async def read_resource(self, resource: Resource) -> tuple[list[Relationship], int | None]:
         """The relationships written on a resource, and the version that its projection has."""
         own = RelationshipFilter(resource_type=resource.type, optional_resource_id=encode_object_id(resource.id))
-        held = RelationshipFilter(resource_type=PROJECTION, optional_resource_id=_version_key(resource))
+        held = version_filter(resource)
         (relationships, _), (versions, _) = await asyncio.gather(self._read(own, None, 0), self._read(held, None, 0))
         return relationships, max((int(one.subject.id) for one in versions), default=None)
 
@@ -341,15 +292,3 @@ class _Client(AsyncClient):
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.init_stubs(channel)  # type: ignore[attr-defined]  # AsyncClient has it, its published stubs leave it out
-
-
-def _version_key(resource: Resource) -> str:
-    return f"{resource.type}/{encode_object_id(resource.id)}"
-
-
-def _version(key: str, version: int) -> WireRelationship:
-    return WireRelationship(
-        resource=to_object(PROJECTION, key),
-        relation="version",
-        subject=SubjectReference(object=to_object(VERSION, str(version))),
-    )
