@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector
 
-from remit.agent_api_keys.service import remove_pending_keys
+from remit.agent_api_keys.ending import remove_pending_keys
 from remit.authz.delivery import Deliverer
 from remit.authz.engine import Engine
 from remit.authz.http_contract import plain_principal

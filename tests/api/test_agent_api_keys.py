@@ -5,7 +5,7 @@ import asyncio
 from support.graph import AgentParty, Json, Party, World, make_world, open_seeder
 from support.server import serve
 
-from remit.agent_api_keys.service import remove_pending_keys
+from remit.agent_api_keys.ending import remove_pending_keys
 from remit.ids import new_id
 
 TYPES = ("internal", "external", "github", "slack")

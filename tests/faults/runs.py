@@ -23,7 +23,7 @@ from faults.people import People, deliver_all, make_people, make_stranger, open_
 from faults.provider_script import ProviderScript
 from faults.script import ANSWER_SECONDS, Script
 from faults.site import Site
-from remit.agent_api_keys.service import remove_pending_keys
+from remit.agent_api_keys.ending import remove_pending_keys
 from remit.authz.delivery import Deliverer
 from remit.authz.modes import TYPES, Mode
 from remit.authz.reconcile.elsewhere import Projections

@@ -6,18 +6,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from remit.agent_api_keys.service import (
-    AgentAPIKey,
-    AgentRef,
-    KeyType,
-    create_key,
-    delete_key,
-    delete_named_key,
-    get_key,
-    get_named_key,
-    list_keys,
-    read_key,
-)
+from remit.agent_api_keys.ending import delete_key, delete_named_key
+from remit.agent_api_keys.making import create_key
+from remit.agent_api_keys.service import AgentAPIKey, AgentRef, KeyType, get_key, get_named_key, list_keys, read_key
 from remit.authz.caller import CurrentCaller
 from remit.authz.route import GuardedRoute, requires
 from remit.content import Text

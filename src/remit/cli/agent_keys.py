@@ -37,7 +37,7 @@ def create(
     given = sys.stdin.readline().rstrip("\r\n") if from_stdin else None
 
     async def work(session: Session) -> tuple[str, str]:
-        from remit.agent_api_keys.service import NewKey, activate, insert_pending
+        from remit.agent_api_keys.making import NewKey, activate, insert_pending
         from remit.identity.operator import operator_entry
 
         if session.settings.authz_engine != "embedded":
@@ -105,7 +105,7 @@ def delete(
     """
 
     async def work(session: Session) -> str:
-        from remit.agent_api_keys.service import remove
+        from remit.agent_api_keys.ending import remove
         from remit.authz.model import Resource
         from remit.identity.operator import operator_name, record_change
 
