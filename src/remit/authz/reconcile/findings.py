@@ -41,7 +41,6 @@ MEANINGS: Final[dict[FindingClass, str]] = {
 
 # Not drift: as it should be, or somebody else's.
 HARMLESS: Final[frozenset[FindingClass]] = frozenset({"no_creator", "foreign", "pending"})
-REPORTED_ONLY: Final[frozenset[FindingClass]] = frozenset({"wrong_tenant", "wrong_parent", "wrong_owner"})
 
 
 @dataclass(frozen=True, slots=True)
