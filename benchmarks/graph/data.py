@@ -73,12 +73,13 @@ async def load(connection: "asyncpg.Connection[asyncpg.Record]", tasks: int) -> 
     return data, engine
 
 
-async def warm_up(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Read tables and indexes into the server's memory: callers drawn at random meet pages that nobody read before."""
+async def warm_up(connection: "asyncpg.Connection[asyncpg.Record]", schema: str = "public") -> None:
+    """Read a schema's tables and indexes into the server's memory: random callers meet pages nobody read before."""
     await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm SCHEMA bench")
     await connection.execute(
-        "SELECT bench.pg_prewarm(c.oid) FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
-        " AND c.relkind IN ('r', 'i')"
+        "SELECT bench.pg_prewarm(c.oid) FROM pg_class c WHERE c.relnamespace = to_regnamespace($1)"
+        " AND c.relkind IN ('r', 'i')",
+        schema,
     )
 
 

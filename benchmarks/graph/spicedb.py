@@ -23,7 +23,7 @@ from authzed.api.v1 import (
 )
 from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
 
-from graph.data import Data
+from graph.data import Data, warm_up
 from graph.questions import BULK, PAGE, Questions
 from graph.samples import Pair, Samples, endless
 from graph.timing import Ask, Row
@@ -49,7 +49,7 @@ INSERT INTO relation_tuple_transaction DEFAULT VALUES;
 
 
 async def copy_relationships(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make SpiceDB's tables in a schema of their own and fill them, unless an earlier run did."""
+    """Make SpiceDB's tables in a schema of their own and fill them, unless an earlier run did; warm them up."""
     if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA):
         tables, indexes = ((_SUPPORT / f"spicedb_{name}.sql").read_text() for name in ("tables", "indexes"))
         async with connection.transaction():
@@ -57,11 +57,7 @@ async def copy_relationships(connection: "asyncpg.Connection[asyncpg.Record]") -
             await connection.execute(_COPY)
             await connection.execute(f"SET LOCAL maintenance_work_mem = '512MB'; {indexes}")
         await connection.execute(f"VACUUM (ANALYZE, FREEZE) {SCHEMA}.relation_tuple")
-    await connection.execute(
-        "SELECT bench.pg_prewarm(c.oid) FROM pg_class c WHERE c.relnamespace = to_regnamespace($1)"
-        " AND c.relkind IN ('r', 'i')",
-        SCHEMA,
-    )
+    await warm_up(connection, SCHEMA)
 
 
 class SpiceDB:

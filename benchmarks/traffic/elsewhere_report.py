@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from traffic.results import share_of
+
 # A case, and the one of the same round that it is compared with.
 AGAINST = {
     "create, off": "create, off",
@@ -58,7 +60,7 @@ def _about_requests(requests: Mapping[str, Mapping[str, Sequence[float]]]) -> li
     times = {name: [percentile(one["latencies"], share) for share in (0.5, 0.95)] for name, one in requests.items()}
     for name, one in requests.items():
         other = requests[AGAINST[name]]
-        ratio = statistics.median(own / its for own, its in zip(one["rates"], other["rates"], strict=True))
+        ratio = statistics.median(share_of(one["rates"], other["rates"]))
         p95 = one["p95"]
         lines.append(
             f"| {name} | {statistics.median(one['rates']):,.0f} | {AGAINST[name]} | {ratio:.2f} |"

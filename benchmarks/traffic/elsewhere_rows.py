@@ -14,6 +14,7 @@ import psycopg
 
 from traffic.elsewhere_processes import environment_of, make_database, run_process
 from traffic.load import Client
+from traffic.processes import mebibytes
 from traffic.tenants import Tenant, make_tenants
 
 TESTS = Path(__file__).parents[2] / "tests"
@@ -135,10 +136,9 @@ def _run_command(dsn: str, *arguments: str, **settings: str) -> dict[str, Any]:
     def watch() -> None:
         while not ended.wait(0.5):
             try:
-                lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+                sizes.append(mebibytes(process.pid))
             except OSError:
                 return
-            sizes.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
 
     thread = threading.Thread(target=watch)
     thread.start()

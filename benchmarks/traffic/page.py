@@ -1,5 +1,6 @@
 """The page of a result file, in Markdown."""
 
+import statistics
 from collections.abc import Iterator, Mapping
 
 from traffic.profile_page import write_summary
@@ -77,7 +78,7 @@ def _write_environment(environment: Mapping[str, str]) -> str:
 
 
 def _middle(values: list[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
+    return statistics.median(values) if values else None
 
 
 def _number(value: float | None, digits: int) -> str:

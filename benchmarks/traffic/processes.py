@@ -34,8 +34,17 @@ class Served:
 
     def mebibytes(self) -> float:
         """Its memory, shared pages counted in part."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        return mebibytes(self.pid)
+
+
+def mebibytes(pid: int) -> float:
+    """The memory of a process, shared pages counted in part.
+
+    Raises:
+        OSError: it has ended.
+    """
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 @dataclass(frozen=True)
