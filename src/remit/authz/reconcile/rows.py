@@ -9,7 +9,7 @@ import asyncpg
 
 from remit.authz.engine import Connection
 from remit.authz.ids import encode_text
-from remit.authz.model import Relationship, Resource, Subject
+from remit.authz.model import Relationship, Resource, Subject, subjects_in
 from remit.authz.postgres import PostgresEngine
 from remit.authz.reads import COLUMNS
 from remit.authz.reconcile.findings import Finding
@@ -44,9 +44,7 @@ async def read_rows(
 ) -> list[asyncpg.Record]:
     """The next rows of a tenant that are not deleted, by id."""
     rows: list[asyncpg.Record] = await connection.fetch(
-        f"SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
-        f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id"
-        f" FROM {kind.table} t WHERE t.tenant_id = $1 AND t.id > $2::uuid AND {kind.alive} ORDER BY t.id LIMIT $3",
+        f"{_select_rows(kind)} AND t.tenant_id = $1 AND t.id > $2::uuid ORDER BY t.id LIMIT $3",
         tenant_id,
         after,
         limit,
@@ -57,12 +55,18 @@ async def read_rows(
 async def lock_rows(connection: Connection, kind: RowKind, ids: Sequence[str]) -> list[asyncpg.Record]:
     """Those of some rows that are not deleted, held against deletion for the rest of the caller's transaction."""
     rows: list[asyncpg.Record] = await connection.fetch(
-        f"SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
-        f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id"
-        f" FROM {kind.table} t WHERE t.id = ANY ($1::uuid[]) AND {kind.alive} ORDER BY t.id FOR SHARE",
+        f"{_select_rows(kind)} AND t.id = ANY ($1::uuid[]) ORDER BY t.id FOR SHARE",
         list(ids),
     )
     return rows
+
+
+def _select_rows(kind: RowKind) -> str:
+    """Of rows that are not deleted."""
+    return (
+        "SELECT t.id::text AS id, t.creator_user_id, t.creator_service_account_id, t.creator_agent_id,"
+        f" {f't.{kind.parent}' if kind.parent else 'NULL'} AS parent_id FROM {kind.table} t WHERE {kind.alive}"
+    )
 
 
 async def count_rows(connection: Connection, kind: RowKind, tenant_id: str) -> tuple[int, int]:
@@ -120,35 +124,33 @@ def compare_row(
     findings = [] if creator else [Finding("no_creator", resource)]
     if not there:
         return [*findings, Finding("unregistered", resource, tuple(expected))]
-    by_relation: dict[str, list[Subject]] = defaultdict(list)
-    for one in there:
-        by_relation[one.relation].append(one.subject)
-    findings += _compare_single(resource, by_relation, "tenant", Subject("tenant", tenant_id))
+    findings += _compare_single(resource, there, "tenant", Subject("tenant", tenant_id))
     if kind.parent:
-        findings += _compare_single(resource, by_relation, "parent_agent", Subject("agent", row["parent_id"]))
-    if creator and not by_relation["owner"]:
+        findings += _compare_single(resource, there, "parent_agent", Subject("agent", row["parent_id"]))
+    owners = subjects_in(there, "owner")
+    if creator and not owners:
         findings.append(Finding("missing_owner", resource, (Relationship(resource, "owner", creator),)))
-    for owner in by_relation["owner"]:
+    for owner in owners:
         if tenants.get(owner.id, tenant_id) != tenant_id:
             findings.append(Finding("wrong_owner", resource, detail=f"{owner} is of another tenant"))
     return findings
 
 
 def _compare_single(
-    resource: Resource, by_relation: dict[str, list[Subject]], relation: str, expected: Subject
+    resource: Resource, there: Sequence[Relationship], relation: str, expected: Subject
 ) -> list[Finding]:
     name = "tenant" if relation == "tenant" else "parent"
-    there = by_relation[relation]
+    related = subjects_in(there, relation)
     findings = [
         Finding(
             "wrong_tenant" if name == "tenant" else "wrong_parent",
             resource,
             detail=f"{relation} is {other}, the row says {expected}",
         )
-        for other in there
+        for other in related
         if other != expected
     ]
-    if expected not in there:
+    if expected not in related:
         missing = Finding(
             "missing_tenant" if name == "tenant" else "missing_parent",
             resource,
