@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 import structlog
 from prometheus_client import Gauge
@@ -64,17 +66,11 @@ class Measures:
 
     async def run_outbox(self) -> None:
         """Look at what waits every few seconds until cancelled."""
-        while True:
-            with contextlib.suppress(Unavailable, *UNREACHABLE):
-                await self.measure_outbox()
-            await asyncio.sleep(OUTBOX_SECONDS)
+        await _repeat(self.measure_outbox, OUTBOX_SECONDS)
 
     async def run_drift(self) -> None:
         """Look at what reconciliations found, now and then until cancelled."""
-        while True:
-            with contextlib.suppress(Unavailable, *UNREACHABLE):
-                await self.measure_drift()
-            await asyncio.sleep(DRIFT_SECONDS)
+        await _repeat(self.measure_drift, DRIFT_SECONDS)
 
     async def measure_outbox(self) -> None:
         """Set the gauges of what waits; a revocation that waits for long is logged."""
@@ -98,3 +94,10 @@ class Measures:
             RECONCILED.labels(row["type"]).set(row["age"])
             if row["class"] is not None:
                 DRIFT.labels(row["type"], row["class"]).set(row["count"])
+
+
+async def _repeat(measure: Callable[[], Awaitable[None]], seconds: float) -> NoReturn:
+    while True:
+        with contextlib.suppress(Unavailable, *UNREACHABLE):
+            await measure()
+        await asyncio.sleep(seconds)

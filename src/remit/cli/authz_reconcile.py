@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -25,7 +25,7 @@ OfOneType = Annotated[TypeName | None, typer.Option("--type", help="One resource
 Rate = Annotated[int, typer.Option("--rate", min=1, help="Most resources compared in a second.")]
 
 DRIFT = 1
-_ORDER: tuple[TypeName, ...] = ("tenant", "agent", "task", "api_key", "schedule")
+_ORDER: tuple[TypeName, ...] = get_args(TypeName)
 
 
 @authz_commands.command("reconcile")

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from remit.cli import run_command
+from remit.cli import run_command, start
 from remit.cli.db_lint import lint
 from remit.cli.db_rehearse import rehearse
 from remit.cli.db_upgrade import upgrade
@@ -13,8 +13,6 @@ from remit.cli.output import print_line
 
 def make_app() -> typer.Typer:
     """The commands that `remit db` has for other projects, by the same names."""
-    from remit.cli import start
-
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True, help="Remit's tools for the migrations of Alembic projects.")(start)
     db = typer.Typer(help="Lint, rehearse and run the migrations of an Alembic project.")
