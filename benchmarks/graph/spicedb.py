@@ -38,13 +38,14 @@ SCHEMA = "spicedb"
 _KEY = "namespace, object_id, relation, userset_namespace, userset_object_id, userset_relation"
 _HAS = CheckPermissionResponse.PERMISSIONSHIP_HAS_PERMISSION
 _SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+# Dated back: SpiceDB answers as of the first transaction of the last five seconds, which is to be that of the schema.
 _COPY = f"""
 INSERT INTO relation_tuple ({_KEY})
 SELECT rt.name, r.resource_id, rr.name, st.name, r.subject_id, coalesce(sr.name, '...')
   FROM public.relationships r JOIN public.authz_types rt ON rt.code = r.resource_type
   JOIN public.authz_relations rr ON rr.code = r.relation JOIN public.authz_types st ON st.code = r.subject_type
   LEFT JOIN public.authz_relations sr ON sr.code = r.subject_relation ORDER BY r.resource_type, r.resource_id;
-INSERT INTO relation_tuple_transaction DEFAULT VALUES;
+INSERT INTO relation_tuple_transaction (timestamp) VALUES (now() AT TIME ZONE 'UTC' - interval '1 minute');
 """
 
 
