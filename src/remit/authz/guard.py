@@ -74,11 +74,11 @@ class Verdict:
 
 
 class Question:
-    """One question about one resource, as a statement; what it found is given to `settle`.
+    """One question about one resource, as a statement that `ask` runs.
 
     Attributes:
-        statement: selects the columns that were asked for and those that `settle` reads; for what is absent it has no
-            row, or one of nulls.
+        statement: selects the columns that were asked for and those that the verdict is made of; for what is absent it
+            has no row, or one of nulls.
         is_here: the statement's `guard_allowed` is the whole answer, so that a write may depend on it.
     """
 
@@ -94,7 +94,7 @@ class Question:
         columns: str = "t.*",
         tenant_permission: str | None = None,
     ) -> None:
-        self._caller, self._kind, self._permission, self._id = caller, kind, permission, id
+        self._caller, self._params, self._kind, self._permission, self._id = caller, params, kind, permission, id
         self._tenant_permission = tenant_permission
         tenant = params.add(caller.principal.tenant_id, "uuid")
         own = f"t.tenant_id = {tenant}"
@@ -142,13 +142,22 @@ class Question:
             " SELECT asked.*, written.* FROM asked LEFT JOIN written ON TRUE"
         )
 
-    async def settle(self, row: asyncpg.Record | None) -> Verdict:
-        """What the statement found out, once an engine elsewhere is asked as well, in one call, about absent rows too.
+    async def ask(self, statement: str | None = None) -> Verdict:
+        """What the statement finds out, once an engine elsewhere is asked as well, in one call, about absent rows too.
+
+        Args:
+            statement: of `before`; by default the question alone.
 
         Raises:
             Unauthenticated: the caller was presumed, and is not who he was any more.
             AuthorizationUnavailable: the engine elsewhere gave no answer.
         """
+        with translate_database_errors():
+            async with self._caller.asking_database.connection() as connection:
+                row = await connection.fetchrow(statement or self.statement, *self._params.values)
+        return await self._settle(row)
+
+    async def _settle(self, row: asyncpg.Record | None) -> Verdict:
         caller, kind, permission = self._caller, self._kind, self._permission
         if self._presumed:
             caller.settle_presumed(row is not None and row["guard_good"])
@@ -192,21 +201,12 @@ async def probe(
     """Ask, without a consequence: one statement, whatever the answer. The arguments are those of `authorize`.
 
     Raises:
-        Unauthenticated, AuthorizationUnavailable: as `Question.settle`.
+        Unauthenticated, AuthorizationUnavailable: as `Question.ask`.
     """
-    params = Params()
     question = Question(
-        caller, params, kind, permission, id=id, name=name, columns=columns, tenant_permission=tenant_permission
+        caller, Params(), kind, permission, id=id, name=name, columns=columns, tenant_permission=tenant_permission
     )
-    return await question.settle(await run_question(caller, question.statement, params))
-
-
-async def run_question(caller: Caller, statement: str, params: Params) -> asyncpg.Record | None:
-    """The row that the statement of a question finds."""
-    with translate_database_errors():
-        async with caller.asking_database.connection() as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(statement, *params.values)
-    return row
+    return await question.ask()
 
 
 async def authorize(
@@ -226,7 +226,7 @@ async def authorize(
         permission: a permission of the type.
         id: the id, or else
         name: the name within the caller's tenant.
-        columns: select list over the alias `t`; must include `t.id`.
+        columns: select list over the alias `t`.
 
     Raises:
         NotFound: it is absent, of another tenant, or the caller may not read it.

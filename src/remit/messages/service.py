@@ -8,7 +8,7 @@ import asyncpg
 from pydantic import BaseModel, TypeAdapter
 
 from remit.authz.caller import Caller
-from remit.authz.guard import Question, absent, authorize, judge, label_of, run_question
+from remit.authz.guard import Question, absent, authorize, judge, label_of
 from remit.content import TaskMessageContent
 from remit.db.params import Params
 from remit.db.pool import Connection
@@ -206,7 +206,7 @@ async def _authorize_and_insert(
     params = Params()
     question = Question(caller, params, TASK, "update", id=task_id, columns="NULL AS nothing")
     if not question.is_here:
-        await authorize(caller, TASK, "update", id=task_id, columns="t.id")
+        judge(caller, TASK, "update", await question.ask(), label_of(id=task_id))
         async with caller.database.connection() as connection:
             return await insert_message(
                 connection,
@@ -229,9 +229,8 @@ async def _authorize_and_insert(
     )
     when = "EXISTS (SELECT FROM asked WHERE guard_allowed)"
     statement = question.before(f"written AS ({_insert_sql(when, values)})")
-    row = await run_question(caller, statement, params)
-    judge(caller, TASK, "update", await question.settle(row), label_of(id=task_id))
-    if row is None or row["id"] is None:
+    row = judge(caller, TASK, "update", await question.ask(statement), label_of(id=task_id))
+    if row["id"] is None:
         raise absent(label_of(id=task_id))
     return written_message(row, content)
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from remit.agents.service import AGENT
 from remit.authz.delivery import Outcome
-from remit.authz.guard import Question, deny_tenant, judge, label_of, run_question
+from remit.authz.guard import Question, deny_tenant, judge, label_of
 from remit.authz.model import Resource
 from remit.authz.outbox import forward_later
 from remit.db.params import Params
@@ -155,8 +155,7 @@ async def _authorize_and_insert(
         fits = _TAKES_MESSAGES if for_message else _TAKES_TASKS
         source = f"FROM asked WHERE guard_allowed AND guard_tenant AND {fits}"
         statement = question.before(insert(sql, agent_id=None, source=source))
-    row = await run_question(caller, statement, sql)
-    verdict = await question.settle(row)
+    verdict = await question.ask(statement)
     found = judge(caller, AGENT, "execute", verdict, label_of(id=context.agent_id, name=context.agent_name))
     if not verdict.tenant_allowed:
         raise deny_tenant(caller, "create_task")
