@@ -88,7 +88,7 @@ async def find_task(context: CallContext, ref: TaskRef, permission: str) -> asyn
         raise BadRequest("The call needs a task_id or a task_name.")
     verdict = await probe_task(context, permission, id=ref.task_id, name=ref.task_name)
     label = label_of(id=ref.task_id, name=ref.task_name)
-    return require_own_agent(context, judge(context.caller, TASK, permission, verdict, label), label)
+    return judge_task(context, permission, verdict, label)
 
 
 async def probe_task(
@@ -98,12 +98,13 @@ async def probe_task(
     return await probe(context.caller, TASK, permission, id=id, name=name, columns=f"{COLUMNS}, {AGENT_COLUMN}")
 
 
-def require_own_agent(context: CallContext, row: asyncpg.Record, label: str) -> asyncpg.Record:
-    """The row, if its agent is the one in the path.
+def judge_task(context: CallContext, permission: str, verdict: Verdict, label: str) -> asyncpg.Record:
+    """The row of a verdict of `probe_task` that allows, if its agent is the one in the path.
 
     Raises:
-        NotFound: it is another's, or the agent has been deleted.
+        NotFound, Forbidden: as `guard.judge`; a task of another agent, or of a deleted one, is absent here.
     """
+    row = judge(context.caller, TASK, permission, verdict, label)
     if row["agent"] is None or not context.is_agent(row["agent"]):
         raise absent(label)
     return row

@@ -17,9 +17,9 @@ from remit.rpc.call import (
     CallContext,
     call_agent,
     fail_task,
+    judge_task,
     probe_task,
     require_address,
-    require_own_agent,
     require_type,
 )
 from remit.rpc.envelope import CreateTaskParams
@@ -87,20 +87,39 @@ async def get_or_create_task(
         if name is not None:
             verdict = await probe_task(context, "update", name=name)
             if verdict.row is not None:
-                judge(caller, TASK, "update", verdict, label_of(name=name))
-                require_own_agent(context, verdict.row, label_of(name=name))
-                row = await reuse_task(caller, context.hub, verdict, name, params)
+                # `update` on it decides, never the right to create.
+                found = judge_task(context, "update", verdict, label_of(name=name))
+                row = await reuse_task(caller, context.hub, found, name, params)
                 if context.settings.authz_on_register_failure == "error":
                     await _register_elsewhere(context, row["id"])
                 return read_task(row), row["agent"]
         elif context.repeated and (earlier := await _find_earlier(context)) is not None:
             return earlier
-        inserted, agent = await _authorize_and_insert(context, name, params, task_metadata, for_message)
-        if inserted is not None:
-            caller.questions.add((TASK.type, "read", inserted["id"]))
-            await _register_elsewhere(context, inserted["id"])
-            return read_task(inserted), agent
+        made = await make_task(context, name=name, params=params, task_metadata=task_metadata, for_message=for_message)
+        if made is not None:
+            return made
         # Another call took the name between the two statements: it is looked at like any existing task.
+
+
+async def make_task(
+    context: CallContext,
+    *,
+    name: str | None,
+    params: dict[str, Any] | None,
+    task_metadata: dict[str, Any] | None = None,
+    for_message: bool = False,
+) -> tuple[Task, dict[str, Any]] | None:
+    """A new task and its agent's row, None where its name is taken. The arguments are those of `get_or_create_task`.
+
+    Raises:
+        NotFound, Forbidden, BadRequest: as `get_or_create_task`.
+    """
+    inserted, agent = await _authorize_and_insert(context, name, params, task_metadata, for_message)
+    if inserted is None:
+        return None
+    context.caller.questions.add((TASK.type, "read", inserted["id"]))
+    await _register_elsewhere(context, inserted["id"])
+    return read_task(inserted), agent
 
 
 # What an agent must be like for a task of it to be made; `_require_taker` says the same, and what is wrong.
@@ -201,6 +220,5 @@ async def _find_earlier(context: CallContext) -> tuple[Task, dict[str, Any]] | N
     verdict = await probe_task(context, "update", id=id)
     if verdict.row is None:
         return None
-    row = judge(context.caller, TASK, "update", verdict, label_of(id=id))
-    require_own_agent(context, row, label_of(id=id))
+    row = judge_task(context, "update", verdict, label_of(id=id))
     return read_task(row), row["agent"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from remit.authz.guard import label_of
 from remit.content import TaskMessageUpdate
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, BadRequest, RemitError, TaskBusy, Unavailable
@@ -19,10 +20,11 @@ from remit.rpc.call import (
     agent_params,
     fail_task,
     find_task,
+    judge_task,
     probe_task,
     require_type,
 )
-from remit.rpc.create import get_or_create_task
+from remit.rpc.create import get_or_create_task, make_task
 from remit.rpc.envelope import RpcId, SendMessageParams, TaskRef, failure, success
 from remit.rpc.fold import CreateMessage, Fold, FoldError, ForwardUpdate, Step, StoreMessage
 from remit.tasks.service import Task, change_status, publish_task, read_task
@@ -77,11 +79,18 @@ def _require_open(task: Task) -> None:
 
 
 async def _find_or_create(context: CallContext, params: SendMessageParams) -> tuple[Task, Mapping[str, Any]]:
-    name = params.task_name if params.task_id is None else None
-    if params.task_id is None and (name is None or (await probe_task(context, "update", name=name)).row is None):
-        return await get_or_create_task(context, name=name, params=params.task_params, for_message=True)
-    row = await find_task(context, params, "update")
-    return read_task(row), row["agent"]
+    id, name = params.task_id, params.task_name
+    if id is None and name is None:
+        return await get_or_create_task(context, name=None, params=params.task_params, for_message=True)
+    while True:
+        verdict = await probe_task(context, "update", id=id, name=name)
+        if id is not None or verdict.row is not None:
+            row = judge_task(context, "update", verdict, label_of(id=id, name=name))
+            return read_task(row), row["agent"]
+        made = await make_task(context, name=name, params=params.task_params, for_message=True)
+        if made is not None:
+            return made
+        # Another call took the name between the two statements: its task is there now.
 
 
 class SendTurn:

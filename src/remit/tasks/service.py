@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from remit.authz.caller import Caller
 from remit.authz.engine import Engine
-from remit.authz.guard import ResourceKind, Verdict, absent, authorize, judge, label_of, probe
+from remit.authz.guard import ResourceKind, absent, authorize, judge, label_of, probe
 from remit.authz.model import Resource, Subject
 from remit.authz.registration import deregister, relationships_of_task
 from remit.db.params import Params
@@ -255,16 +255,15 @@ async def update_task(
 
 
 async def reuse_task(
-    caller: Caller, hub: StreamHub, verdict: Verdict, name: str, params: dict[str, Any] | None
+    caller: Caller, hub: StreamHub, row: asyncpg.Record, name: str, params: dict[str, Any] | None
 ) -> asyncpg.Record:
-    """The existing task of a name, for a create that found it: `update` on it decides, never the right to create.
+    """The existing task of a name, for a create that found it, and whose caller may update it.
 
     Params that differ overwrite, an interrupted task runs again.
 
     Raises:
-        NotFound, Forbidden: as the permission decides.
+        NotFound: it has been deleted meanwhile.
     """
-    row = judge(caller, TASK, "update", verdict, label_of(name=name))
     if row["status"] != "INTERRUPTED" and (params is None or params == row["params"]):
         return row
     async with caller.database.connection() as connection:
