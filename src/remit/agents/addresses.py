@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeVar
@@ -33,6 +33,7 @@ IPV4_CARRIERS = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 RESOLVER_THREADS = 32
 
 IPAddress = IPv4Address | IPv6Address
+Connected = TypeVar("Connected")
 Wire = TypeVar("Wire", bound=asyncio.Protocol)
 
 
@@ -119,7 +120,7 @@ class DialFailed(Exception):
 
 
 class CheckedResolver:
-    """Says to which addresses a name may be dialled.
+    """Says to which addresses a name may be dialled, and has them tried.
 
     Names are resolved in threads of its own: a name server that hangs holds up no other lookup of the process.
 
@@ -136,18 +137,40 @@ class CheckedResolver:
         """Lets go of the resolver's threads; a lookup that hangs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def resolve_allowed(self, host: str, port: int, seconds: float | None) -> Sequence[str]:
-        """What a name resolves to and may be called, in the resolver's order; at least one address.
+    async def dial(
+        self,
+        host: str,
+        port: int,
+        seconds: float | None,
+        connect: Callable[[str, float | None], Awaitable[Connected]],
+    ) -> Connected:
+        """The connection to the first address of a name that may be called and answers.
+
+        Args:
+            host: a name or an address.
+            port: the port.
+            seconds: for lookup and connection together, None for as long as it takes.
+            connect: connects to one address, in its share of the seconds. It raises `OSError` (`TimeoutError` is one)
+                where that fails.
 
         Raises:
             AddressRefused: the name resolves to nothing but refused addresses.
-            DialFailed: it does not resolve, or not in time.
+            DialFailed: it does not resolve, or there is no connection.
         """
+        loop = asyncio.get_running_loop()
+        end = None if seconds is None else loop.time() + seconds
         addresses = await self._resolve(host, port, seconds)
         allowed = [address for address in addresses if self._refuse(host, ip_address(address)) is None]
         if not allowed:
             raise AddressRefused("The host resolves to addresses that the server does not call.")
-        return allowed
+        for position, address in enumerate(allowed):
+            share = None if end is None else max(end - loop.time(), 0) / (len(allowed) - position)
+            try:
+                return await connect(address, share)
+            except OSError as error:
+                if position == len(allowed) - 1:
+                    raise DialFailed(str(error) or "it took too long") from error
+        raise AssertionError("the last address either connects or raises")
 
     async def _resolve(self, host: str, port: int, seconds: float | None) -> Sequence[str]:
         literal = read_ip(host)
@@ -185,22 +208,15 @@ class AgentDialer(CheckedResolver):
             AddressRefused: the name resolves to nothing but refused addresses.
             DialFailed: there is no connection.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        allowed = await self.resolve_allowed(host, port, seconds)
-        for position, address in enumerate(allowed):
-            share = max(end - loop.time(), 0) / (len(allowed) - position)
-            try:
-                async with asyncio.timeout(share):
-                    _, made = await loop.create_connection(
-                        make, address, port, ssl=tls, server_hostname=host if tls else None
-                    )
-            except (OSError, TimeoutError) as error:
-                if position == len(allowed) - 1:
-                    raise DialFailed(str(error) or "it took too long") from error
-            else:
-                return made
-        raise AssertionError("the last address either connects or raises")
+
+        async def connect(address: str, share: float | None) -> Wire:
+            async with asyncio.timeout(share):
+                _, made = await asyncio.get_running_loop().create_connection(
+                    make, address, port, ssl=tls, server_hostname=host if tls else None
+                )
+            return made
+
+        return await self.dial(host, port, seconds, connect)
 
 
 class CheckedBackend(CheckedResolver, httpcore.AsyncNetworkBackend):
@@ -222,23 +238,19 @@ class CheckedBackend(CheckedResolver, httpcore.AsyncNetworkBackend):
 
         Raises:
             AddressRefused: the name resolves to nothing but refused addresses.
-            httpcore.ConnectError: it does not resolve, or nobody listens.
-            httpcore.ConnectTimeout: it took too long.
+            httpcore.ConnectError: it does not resolve, nobody listens, or it took too long.
         """
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        try:
-            allowed = await self.resolve_allowed(host, port, timeout)
-        except DialFailed as error:
-            raise httpcore.ConnectError(str(error)) from error
-        for position, address in enumerate(allowed):
-            share = None if end is None else max(end - loop.time(), 0) / (len(allowed) - position)
+
+        async def connect(address: str, share: float | None) -> httpcore.AsyncNetworkStream:
             try:
                 return await self._backend.connect_tcp(address, port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if position == len(allowed) - 1:
-                    raise
-        raise AssertionError("the last address either connects or raises")
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                raise OSError(str(error)) from error
+
+        try:
+            return await self.dial(host, port, timeout, connect)
+        except DialFailed as error:
+            raise httpcore.ConnectError(str(error)) from error
 
     async def connect_unix_socket(
         self,
