@@ -96,6 +96,10 @@ async def test_a_result_of_null_is_a_result(client: AgentClient, agent: Misbehav
     assert await call(client, agent.script(result_line(None))) is None
 
 
+async def test_what_an_agent_sends_after_its_answer_is_left(client: AgentClient, agent: MisbehavingAgent) -> None:
+    assert await call(client, agent.address("answer_twice")) == "good"
+
+
 @pytest.mark.parametrize(("fault", "expected"), HTTP_FAULTS.items(), ids=HTTP_FAULTS.keys())
 @pytest.mark.parametrize("use", [call, stream], ids=["call", "stream"])
 async def test_each_fault_is_its_typed_error_without_the_address(
@@ -171,6 +175,19 @@ async def test_cancelling_hangs_up_on_the_agent(
     await agent.wait_for_requests(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
+        await task
+    await agent.wait_for_ends(1)
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "stall_in_the_middle"])
+async def test_closing_the_client_fails_what_is_in_progress(
+    settings: Settings, agent: MisbehavingAgent, behaviour: str
+) -> None:
+    client = AgentClient(settings)
+    task = asyncio.create_task(stream(client, agent.address(behaviour)))
+    await agent.wait_for_requests(1)
+    await client.aclose()
+    with pytest.raises(AgentDisconnected):
         await task
     await agent.wait_for_ends(1)
 

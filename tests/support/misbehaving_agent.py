@@ -152,6 +152,13 @@ async def stall_in_the_middle(connection: Connection) -> None:
     await connection.wait_until_hung_up()
 
 
+async def answer_twice(connection: Connection) -> None:
+    text = result_line("good", str(connection.request.body["id"])).encode()
+    first = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+    connection.writer.write(first + b"HTTP/1.1 500 No\r\ncontent-length: 4\r\n\r\nmore")
+    await connection.wait_until_hung_up()
+
+
 Fault = Callable[[Connection], Awaitable[None]]
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
@@ -172,6 +179,7 @@ FAULTS: dict[str, Fault] = {
         answer_broken_error,
         die_in_the_middle,
         stall_in_the_middle,
+        answer_twice,
     )
 }
 

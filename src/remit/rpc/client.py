@@ -68,8 +68,8 @@ class AgentClient:
 
     async def aclose(self) -> None:
         """Closes every connection; calls in progress fail."""
-        for exchange in self._open_now:
-            exchange.close()
+        for connection in self._open_now:
+            connection.close()
         self._dialer.close()
 
     async def call(
@@ -238,15 +238,14 @@ class AgentClient:
         try:
             url = exchange.address + exchange.target
             request = write_request(exchange.verb, url, exchange.headers, exchange.body)
-            response = await AgentConnection.open(
-                self._dialer, url, request, tls=self._tls, seconds=seconds, read_seconds=read_timeout
-            )
-            self._open_now.add(response)
+            connection = await AgentConnection.open(self._dialer, url, tls=self._tls, seconds=seconds)
+            self._open_now.add(connection)
             try:
-                yield response
+                await connection.send(request, read_timeout)
+                yield connection
             finally:
-                self._open_now.discard(response)
-                response.close()
+                self._open_now.discard(connection)
+                connection.close()
         finally:
             self._free.release()
 

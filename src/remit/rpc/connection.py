@@ -64,38 +64,39 @@ class AgentConnection(asyncio.Protocol):
         self._broken: BrokenAnswer | None = None
 
     @classmethod
-    async def open(
-        cls, dialer: AgentDialer, url: str, request: bytes, *, tls: ssl.SSLContext, seconds: float, read_seconds: float
-    ) -> "AgentConnection":
-        """Connect, send the request, and wait for the head of the answer. Whatever comes of it, `close` ends it.
+    async def open(cls, dialer: AgentDialer, url: str, *, tls: ssl.SSLContext, seconds: float) -> "AgentConnection":
+        """Connect; `close` ends the connection.
 
         Args:
             dialer: makes connections.
             url: whom to connect to.
-            request: of `write_request`.
             tls: for `https`.
             seconds: to connect.
-            read_seconds: to wait for the head.
 
         Raises:
             AddressRefused, DialFailed: as `AgentDialer.connect`.
-            BrokenAnswer: no answer came.
-            TimeoutError: none in time.
         """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        made = await dialer.connect(
+        return await dialer.connect(
             cls, parts.hostname or "", parts.port or (443 if secure else 80), seconds, tls if secure else None
         )
-        try:
-            assert made._transport is not None
-            made._transport.write(request)
-            while not made._begun:
-                await made._wait(read_seconds)
-        except BaseException:
-            made.close()
-            raise
-        return made
+
+    async def send(self, request: bytes, seconds: float) -> None:
+        """Send the request, and wait for the head of the answer.
+
+        Args:
+            request: of `write_request`.
+            seconds: to wait for the head.
+
+        Raises:
+            BrokenAnswer: no answer came.
+            TimeoutError: none in time.
+        """
+        assert self._transport is not None, "a connection that was opened has a transport"
+        self._transport.write(request)
+        while not self._begun:
+            await self._wait(seconds)
 
     async def chunks(self, seconds: float) -> AsyncIterator[bytes]:
         """The body as it comes.
@@ -122,7 +123,8 @@ class AgentConnection(asyncio.Protocol):
                 await self._wait(seconds)
 
     def close(self) -> None:
-        """Hang up; what the agent did not take of the request is dropped."""
+        """Hang up; what the agent did not take of the request is dropped, and whoever waits for its answer is told."""
+        self._break("it was ended here")
         if self._transport is not None:
             (self._transport.abort if self._transport.get_write_buffer_size() else self._transport.close)()
 
@@ -166,7 +168,7 @@ class AgentConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection ended: the end of a body that says no length itself."""
-        if self._begun and not self._complete and exc is None and self._ends_with_connection():
+        if self._begun and self._broken is None and exc is None and self._ends_with_connection():
             self._complete = True
         self._break(f"the connection ended ({exc!r})")
 
@@ -182,6 +184,8 @@ class AgentConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete; one that only announces another answer does not count."""
+        if self._complete:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self.headers.clear()
@@ -189,7 +193,9 @@ class AgentConnection(asyncio.Protocol):
             self._begun = True
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """A part of the body; what comes after the answer is nobody's."""
+        if self._complete:
+            return
         self._chunks.append(body)
         self._waiting += len(body)
         self._framing = 0
