@@ -21,8 +21,7 @@ WITH found AS (
     JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
     LEFT JOIN subjects s ON s.id = k.subject_id AND s.disabled_at IS NULL
     LEFT JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'
-   WHERE k.secret_hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
-     AND (s.id IS NOT NULL OR a.id IS NOT NULL)
+   WHERE k.secret_hash = $1 AND (s.id IS NOT NULL OR a.id IS NOT NULL)
 ), used AS (
   UPDATE api_keys SET last_used_at = now() FROM found
    WHERE api_keys.id = found.key_id
@@ -72,8 +71,7 @@ SELECT EXISTS (
     JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
     LEFT JOIN subjects s ON s.id = k.subject_id
     LEFT JOIN agents a ON a.id = k.agent_id
-   WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
-     AND s.disabled_at IS NULL AND a.status IS DISTINCT FROM 'Deleted')
+   WHERE k.id = $1 AND s.disabled_at IS NULL AND a.status IS DISTINCT FROM 'Deleted')
 """
 
 

@@ -18,25 +18,26 @@ from remit.identity.principal import Principal
 KEPT_SECONDS = 30.0
 MOST_KEPT = 10_000
 
-# Whatever is shown to authenticate: keys of users, service accounts and agents by enrolment, and agents' keys of the
-# type `internal`. A pending key, and one that signs or opens forward routes only, authenticates nobody.
-KEYS = """(
-  SELECT id, tenant_id, subject_id, agent_id, secret_hash, last_used_at, expires_at, revoked_at FROM api_keys
+_NOT_ENDED = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+
+# Whatever authenticates at this moment: keys of users, service accounts and agents by enrolment, and agents' keys of
+# the type `internal`. A pending key, and one that signs or opens forward routes only, authenticates nobody.
+KEYS = f"""(
+  SELECT id, tenant_id, subject_id, agent_id, secret_hash, last_used_at FROM api_keys WHERE {_NOT_ENDED}
   UNION ALL
-  SELECT id, tenant_id, NULL, agent_id, secret_hash, NULL, NULL, NULL FROM agent_api_keys
+  SELECT id, tenant_id, NULL, agent_id, secret_hash, NULL FROM agent_api_keys
    WHERE api_key_type = 'internal' AND status = 'active'
 )"""
 
-_UNEXPIRED = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
-_OF_SUBJECT = f"""EXISTS (SELECT FROM api_keys k
+_OF_SUBJECT = f"""EXISTS (SELECT FROM (SELECT * FROM api_keys WHERE {_NOT_ENDED}) k
   JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
   JOIN subjects s ON s.id = k.subject_id AND s.disabled_at IS NULL
- WHERE k.secret_hash = {{secret}} AND {_UNEXPIRED} AND k.id = {{key}} AND n.id = {{tenant}} AND n.name = {{tenant_name}}
+ WHERE k.secret_hash = {{secret}} AND k.id = {{key}} AND n.id = {{tenant}} AND n.name = {{tenant_name}}
    AND s.id = {{id}} AND s.kind = {{kind}} AND s.external_id = {{name}})"""
 _OF_AGENT = f"""EXISTS (SELECT FROM {KEYS} k
   JOIN tenants n ON n.id = k.tenant_id AND n.disabled_at IS NULL
   JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'
- WHERE k.secret_hash = {{secret}} AND {_UNEXPIRED} AND k.id = {{key}} AND n.id = {{tenant}} AND n.name = {{tenant_name}}
+ WHERE k.secret_hash = {{secret}} AND k.id = {{key}} AND n.id = {{tenant}} AND n.name = {{tenant_name}}
    AND k.subject_id IS NULL AND a.id = {{id}} AND 'agent' = {{kind}} AND a.name = {{name}})"""
 
 

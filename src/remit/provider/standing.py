@@ -29,7 +29,6 @@ SELECT coalesce(s.external_id, a.name) AS name, f.check_backend, f.dual_write, f
   LEFT JOIN agents a ON a.id = k.agent_id AND a.status <> 'Deleted'
   LEFT JOIN account_flags f ON f.tenant_id = k.tenant_id
  WHERE k.id = $1 AND k.tenant_id = $2 AND coalesce(s.id, a.id) = $3
-   AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 
 # As above for a principal of a token: its end is in the principal itself.
