@@ -1,8 +1,8 @@
 """Who a key belonged to a moment ago, so that one statement can say whether it still does and answer the request.
 
 What is remembered decides nothing. The statement that finds what a request asks for carries the same conditions on the
-key, its holder and their tenant as `authenticate`; until the database has said that they hold, nothing else is read,
-written or told. A key that is revoked is refused at its next request.
+key, its holder and their tenant as `authenticate`; until the database has said that they hold, nothing is written
+or told, and nothing is read but what was asked for. A key that is revoked is refused at its next request.
 """
 
 import time
