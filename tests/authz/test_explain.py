@@ -81,6 +81,18 @@ async def test_a_denial_names_the_nearest_missing_relationship_and_who_could_wri
     assert "alice" not in render_text(found, {}, redacted=True)
 
 
+async def test_a_search_that_is_out_of_time_says_so(connection: asyncpg.Connection) -> None:
+    engine = await make(connection)
+    found = await explain(engine, connection, BOB, "cancel", TASK, seconds=0)
+    assert not found.allowed
+    assert found.unfinished
+    assert not found.missing
+    for redacted in (False, True):
+        text = render_text(found, {}, redacted=redacted)
+        assert "was not found in the time" in text
+        assert "no relationship" not in text
+
+
 async def test_what_it_says_holds_in_random_worlds(authz_database: str) -> None:
     connection = await asyncpg.connect(authz_database)
     tally = Tally()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from remit.authz.engine import Connection
 from remit.authz.errors import PermissionUnknown
-from remit.authz.missing import find_granters, find_missing
+from remit.authz.missing import SearchEnded, find_granters, find_missing
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.proofs import Place, Proof, World, prove, read_world, solve, trim_proof
@@ -16,6 +17,7 @@ from remit.authz.schema_print import print_expression
 from remit.authz.schema_tree import Exclusion, Expression, Intersection, Permission, Reference, Union
 
 DEFAULT_GRANTING: Final = ("share", "manage")
+SEARCH_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Explanation:
         tree: the permission's parts, each with its own answer.
         missing: for a denial, the nearest relationships that would together turn it, if there are any.
         granters: subjects who may write the first missing one.
+        unfinished: the time for finding what is missing was up.
     """
 
     subject: Subject
@@ -47,6 +50,7 @@ class Explanation:
     tree: Branch
     missing: tuple[Relationship, ...] = ()
     granters: tuple[Subject, ...] = ()
+    unfinished: bool = False
 
 
 async def explain(
@@ -57,6 +61,7 @@ async def explain(
     resource: Resource,
     *,
     granting: Sequence[str] = DEFAULT_GRANTING,
+    seconds: float = SEARCH_SECONDS,
 ) -> Explanation:
     """Explain one check. Never from a cache; meant for people, not for the path of a request.
 
@@ -67,6 +72,7 @@ async def explain(
         permission: a permission or relation.
         resource: on what.
         granting: the permissions that let somebody write relationships on an object, the best first.
+        seconds: how long to look for what is missing.
 
     Raises:
         PermissionUnknown: the schema has no such type or permission.
@@ -88,7 +94,11 @@ async def explain(
 
         path = tuple(sorted(proof, key=order))
         return Explanation(subject, permission, resource, True, path, tree)
-    missing = find_missing(world, goal)
+    try:
+        # Trying takes the processor for as long as it lasts: beside the event loop.
+        missing = await asyncio.to_thread(find_missing, world, goal, seconds)
+    except SearchEnded:
+        return Explanation(subject, permission, resource, False, (), tree, unfinished=True)
     granters = await find_granters(engine, connection, missing[0].resource, granting) if missing else ()
     return Explanation(subject, permission, resource, False, (), tree, missing, granters)
 

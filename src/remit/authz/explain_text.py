@@ -54,6 +54,8 @@ def render_text(explanation: Explanation, names: Names, *, redacted: bool = Fals
     elif said:
         together = " all of this were so" if len(said) > 1 else ""
         lines = [f"{verdict}. It would be allowed {'to' if redacted else f'if{together}'}:", *said]
+    elif explanation.unfinished:
+        lines = [f"{verdict}. What would allow it was not found in the time that there is for looking."]
     else:
         lines = [f"{verdict}, and no relationship to {subject} alone would allow it."]
     if redacted:

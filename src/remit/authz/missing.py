@@ -1,10 +1,12 @@
 """What a denial lacks: the relationships nearest to the resource that would turn it, and who could write them.
 
-They are found by trying: each candidate is added, and everything evaluated again.
+They are found by trying: each candidate is added, and everything evaluated again. In a large world that takes long, so
+there is a time for it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Final
@@ -15,12 +17,26 @@ from remit.authz.postgres import PostgresEngine
 from remit.authz.proofs import Place, World, solve
 from remit.authz.schema_tree import Relation
 
-MAX_TRIES: Final = 40
+MOST_CANDIDATES: Final = 40
 MOST_MISSING: Final = 3
 
 
-def find_missing(world: World, goal: Place) -> tuple[Relationship, ...]:
-    """The fewest relationships to this caller that would turn the answer, the nearest to the resource first."""
+class SearchEnded(Exception):
+    """The time was up before everything had been tried."""
+
+
+def find_missing(world: World, goal: Place, seconds: float) -> tuple[Relationship, ...]:
+    """The fewest relationships to this caller that would turn the answer, the nearest to the resource first.
+
+    Args:
+        world: what was read.
+        goal: the permission that is denied.
+        seconds: how long to look.
+
+    Raises:
+        SearchEnded: nothing was found in that time, and not everything tried.
+    """
+    ends = time.monotonic() + seconds
     candidates = []
     for place in sorted(world.distance, key=lambda place: (world.distance[place], str(place))):
         member = world.member(place)
@@ -31,7 +47,9 @@ def find_missing(world: World, goal: Place) -> tuple[Relationship, ...]:
         ):
             candidates.append(Relationship(place.resource, place.name, world.subject))
     for count in range(1, MOST_MISSING + 1):
-        for chosen in combinations(candidates[: MAX_TRIES // count], count):
+        for chosen in combinations(candidates[: MOST_CANDIDATES // count], count):
+            if time.monotonic() >= ends:
+                raise SearchEnded
             if _would_allow(world, goal, chosen):
                 return chosen
     return ()

@@ -135,6 +135,8 @@ class Shadow:
             return f"It could not be explained: {error}"
         if why.allowed:
             return "Allowed by " + ", ".join(str(fact) for fact in why.path)
+        if why.unfinished:
+            return "What it takes was not found in time."
         return "It takes " + (" or ".join(str(fact) for fact in why.missing[:3]) or "more than one relationship")
 
     async def compare(self, asked: Asked) -> Compared:
