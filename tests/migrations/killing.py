@@ -73,9 +73,9 @@ class Killer:
         done: set[tuple[str, str]] = set()
         killed: list[str] = []
 
-        def is_new(*statement: str) -> bool:
+        def is_new(before: str, statement: str) -> bool:
             known = len(done)
-            done.add((statement[0], statement[1]))
+            done.add((before, statement))
             return len(done) > known
 
         while (statement := self.run(migrate, is_new)) is not None:

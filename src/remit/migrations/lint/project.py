@@ -17,6 +17,7 @@ from remit.migrations.lint.render import describe
 from remit.migrations.project_config import read_config
 
 SETTINGS_TABLE = "[tool.remit.lint]"
+_LIBRARIES = ("/alembic/", "/sqlalchemy/")
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,6 @@ def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tu
     if not revisions:
         raise LintError(f"there is no revision in {script.versions}, which {config_file} names")
     return script, revisions
-
-
-_LIBRARIES = ("/alembic/", "/sqlalchemy/")
 
 
 def describe_command(error: Exception) -> str:
