@@ -46,9 +46,9 @@ def make_page(found: list[Truth], version: str) -> str:
         "",
         (
             f"Each case (`tests/lint/corpus`) is run by Alembic on an embedded server whose tables hold {SIZES[0]:,} "
-            f"rows, and {SIZES[1]:,} where it matters how the work grows. No clock decides: rows are counted by the "
-            "server's own statistics, locks are read from `pg_locks`, and who waits is seen by standing in the way. "
-            "Neither the linter nor `remit db rehearse` has a say."
+            f"rows, and {SIZES[1]:,} where it matters how the work grows. No clock decides but where a time limit is "
+            "the case: rows are counted by the server's own statistics, locks are read from `pg_locks`, and who waits "
+            "is seen by standing in the way. Neither the linter nor `remit db rehearse` has a say."
         ),
     ]
     by_proof = sorted(found, key=lambda truth: truth.proof)
