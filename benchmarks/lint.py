@@ -61,7 +61,7 @@ def main() -> None:
         print(f"{name}: squawk {alone:.2f} s, remit db lint {ours:.2f} s", flush=True)
         cells = (name, revisions, statements, executed, f"{alone:.2f} s", f"{ours:.2f} s", f"{ours - alone:.2f} s")
         rows.append(f"| {' | '.join(str(cell) for cell in cells)} |")
-        if ours - alone > LIMIT and not executed:
+        if ours - alone > LIMIT:
             late.append(name)
     TARGET.write_text("\n".join([*make_head(rounds), *rows, "", *ABOUT]) + "\n")
     if late:
@@ -85,7 +85,8 @@ ABOUT = (
         "Squawk gets the SQL of the upgrades, ready in files. `remit db lint` starts Python, renders "
         "upgrades and downgrades, parses them, reads the code, asks squawk about both and judges by its own rules. "
         f"It may take {LIMIT:.0f} s more. Revisions that Alembic cannot render are executed in an embedded scratch "
-        "database, after all before them: that is in the figure, and such a history is not held to it."
+        "database, after all before them: that is in the figure. The first run on a machine takes some seconds more: "
+        "it makes the empty cluster that later ones start from."
     ),
 )
 
