@@ -1,7 +1,5 @@
 """Faults of the product, each planted by replacing functions: a campaign must find every one of them."""
 
-# ruff: noqa: B010 - what is replaced are names that modules have imported
-
 import time
 import uuid
 from collections.abc import Callable
@@ -9,10 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 
+def _replace(owner: Any, name: str, new: Any) -> None:
+    """Replace a name where it is used; one that is not there any more would plant nothing.
+
+    Raises:
+        AttributeError: it is not there.
+    """
+    getattr(owner, name)
+    setattr(owner, name, new)
+
+
 def _no_overlay() -> None:
     from remit.authz import decide
 
-    setattr(decide, "overlay_sql", lambda *_, **__: "'ask'")
+    _replace(decide, "overlay_sql", lambda *_, **__: "'ask'")
 
 
 def _entry_outside() -> None:
@@ -22,8 +30,8 @@ def _entry_outside() -> None:
     async def forget(*_: Any, **__: Any) -> None:
         return None
 
-    setattr(writes, "entry_sql", lambda *_, **__: None)
-    setattr(writes, "add_entries", forget)
+    _replace(writes, "entry_sql", lambda *_, **__: None)
+    _replace(writes, "add_entries", forget)
     tell = caller.Caller.tell
 
     async def enter_and_tell(self: caller.Caller, resource: Any) -> Any:
@@ -37,14 +45,14 @@ def _entry_outside() -> None:
             )
         return await tell(self, resource)
 
-    setattr(caller.Caller, "tell", enter_and_tell)
+    _replace(caller.Caller, "tell", enter_and_tell)
 
 
 def _no_precondition() -> None:
-    from remit.authz import spicedb
+    from remit.authz import spicedb_projection
 
-    original = vars(spicedb)["WriteRelationshipsRequest"]
-    setattr(spicedb, "WriteRelationshipsRequest", lambda updates, **_: original(updates=updates))
+    original = vars(spicedb_projection)["WriteRelationshipsRequest"]
+    _replace(spicedb_projection, "WriteRelationshipsRequest", lambda updates, **_: original(updates=updates))
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
@@ -81,6 +89,6 @@ def skew(seconds: float) -> None:
         def now(cls, tz: dt.tzinfo | None = None) -> "Skewed":
             return cls.fromtimestamp(time.time() + seconds, tz)
 
-    setattr(ids, "new_id", new_id)
-    setattr(ids, "time", SimpleNamespace(time_ns=now))
-    setattr(members, "datetime", Skewed)
+    _replace(ids, "new_id", new_id)
+    _replace(ids, "time", SimpleNamespace(time_ns=now))
+    _replace(members, "datetime", Skewed)
