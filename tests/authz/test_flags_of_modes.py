@@ -8,7 +8,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
-from remit.authz.flags import ProviderFlags
+from remit.authz.flags import ProviderFlags, read_policy
 from remit.authz.modes import ModePolicy, Standing
 from remit.settings import Settings
 
@@ -116,8 +116,8 @@ def test_a_text_that_is_no_mode_is_no_cap(policy: ModePolicy, service: Service) 
 def test_the_provider_is_the_one_that_the_settings_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(__file__.rpartition("/")[0])
     service.tasks = {ACME}
-    policy = ModePolicy.read(Settings(flag_provider="test_flags_of_modes:make_provider"), {})
+    policy = read_policy(Settings(flag_provider="test_flags_of_modes:make_provider"), {})
     assert isinstance(policy.flags, ProviderFlags)
     for nowhere in ("nowhere:make", "test_flags_of_modes:absent", "test_flags_of_modes"):
         with pytest.raises(RuntimeError, match="REMIT_FLAG_PROVIDER"):
-            ModePolicy.read(Settings(flag_provider=nowhere), {})
+            read_policy(Settings(flag_provider=nowhere), {})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from remit.authz.flags import read_policy
 from remit.authz.mode_moves import adopt, set_mode, show_modes
 from remit.authz.modes import TYPES, Mode, ModePolicy, Standing
 from remit.authz.reconciliations import record_reconciliation
@@ -163,7 +164,7 @@ def test_precedence(cap: Mode | None, raised: bool) -> None:
 def test_the_aliases_are_read_from_the_environment() -> None:
     from remit.settings import Settings
 
-    read = ModePolicy.read(Settings(), {"FGAC_TASKS_DUAL_WRITE": "TRUE", "FGAC_AGENT_API_KEYS_DUAL_WRITE": "false"})
+    read = read_policy(Settings(), {"FGAC_TASKS_DUAL_WRITE": "TRUE", "FGAC_AGENT_API_KEYS_DUAL_WRITE": "false"})
     assert read.raised == {"task"}
 
 

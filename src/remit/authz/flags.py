@@ -1,28 +1,34 @@
-"""The rollout's switches from an OpenFeature provider: what a flag service says about one tenant.
+"""The rollout's switches: those of the environment, and those of an OpenFeature provider, which speaks of one tenant.
 
-The flags have the names of the environment's switches: `fgac-tasks-dual-write` and `fgac-agent-api-keys-dual-write`
-(boolean) raise an adopted tenant from `off` to `write`, `authz-mode-cap` (a mode, empty for none) caps it. The tenant's
-id is the targeting key, the type is the attribute `resource_type`. A provider that fails changes nothing: what it said
-last holds.
+A provider's flags have the names of the environment's switches: `fgac-tasks-dual-write` and
+`fgac-agent-api-keys-dual-write` (boolean) raise an adopted tenant from `off` to `write`, `authz-mode-cap` (a mode,
+empty for none) caps it. The tenant's id is the targeting key, the type is the attribute `resource_type`. A provider
+that fails changes nothing: what it said last holds.
 """
 
 import importlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from remit.authz.modes import ALIASES, MODES, Mode
+from remit.authz.modes import MODES, Mode, ModePolicy, NoFlags
 
 if TYPE_CHECKING:
     from openfeature.client import OpenFeatureClient
+
+    from remit.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 KEPT_SECONDS: Final = 0.5
 DOMAIN: Final = "remit"
 CAP: Final = "authz-mode-cap"
+# The peer's names of the switch that turns on dual writes, as the environment has them; a flag's is the same in kebab.
+ALIASES: Final[Mapping[str, str]] = {"FGAC_TASKS_DUAL_WRITE": "task", "FGAC_AGENT_API_KEYS_DUAL_WRITE": "api_key"}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FLAG_OF: Final = {type: name.lower().replace("_", "-") for name, type in ALIASES.items()}
 
 
@@ -98,3 +104,19 @@ class ProviderFlags:
             )
         self._said[key] = (now, details.value)
         return details.value
+
+
+def read_policy(settings: "Settings", environment: Mapping[str, str] | None = None) -> ModePolicy:
+    """What the environment and the flag provider add to the stored modes, read once when a process starts.
+
+    Args:
+        settings: the process's settings.
+        environment: where the aliases are; by default the process's own.
+
+    Raises:
+        RuntimeError: the flag provider that the settings name is not to be had.
+    """
+    variables = os.environ if environment is None else environment
+    raised = {type for name, type in ALIASES.items() if variables.get(name, "").strip().lower() in _TRUE}
+    flags = ProviderFlags.open(settings.flag_provider) if settings.flag_provider else NoFlags()
+    return ModePolicy(settings.authz_mode_cap, frozenset(raised), flags)

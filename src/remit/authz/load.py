@@ -5,9 +5,9 @@ import structlog
 from remit.authz.delivery import Deliverer
 from remit.authz.delivery_counters import DeliveryCounters
 from remit.authz.engine import Connection
+from remit.authz.flags import read_policy
 from remit.authz.http import HttpRemote
 from remit.authz.http_contract import PrincipalSource, plain_principal
-from remit.authz.modes import ModePolicy
 from remit.authz.postgres import PostgresEngine
 from remit.authz.remote import Remote, RemoteError
 from remit.authz.schema_source import find_schema
@@ -31,7 +31,7 @@ async def load_engine(connection: Connection, settings: Settings) -> PostgresEng
         source.applied_by,
         source.file,
         replace=source.chosen,
-        mode_policy=ModePolicy.read(settings),
+        mode_policy=read_policy(settings),
         outboxed=settings.authz_engine != "embedded",
         list_seconds=settings.list_timeout,
     )

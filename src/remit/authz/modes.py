@@ -14,7 +14,6 @@ the decision back to the roles: they and the relationships must both allow.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ from remit.errors import Unavailable
 if TYPE_CHECKING:
     from remit.db.params import Params
     from remit.db.pool import Connection, Database
-    from remit.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +44,6 @@ BEFORE: Final[Mapping[str, tuple[str, ...]]] = {
     "schedule": ("tenant", "agent", "task"),
 }
 TYPES: Final = tuple(BEFORE)
-
-# The peer's names of the switch that turns on dual writes, as the environment has them; a flag's is the same in kebab.
-ALIASES: Final[Mapping[str, str]] = {"FGAC_TASKS_DUAL_WRITE": "task", "FGAC_AGENT_API_KEYS_DUAL_WRITE": "api_key"}
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 POLL_SECONDS: Final = 0.25
 CONFIRMED_SECONDS: Final = 1.0
@@ -138,24 +132,6 @@ class ModePolicy:
     cap: Mode | None = None
     raised: frozenset[str] = frozenset()
     flags: Flags = field(default_factory=NoFlags)
-
-    @classmethod
-    def read(cls, settings: Settings, environment: Mapping[str, str] | None = None) -> ModePolicy:
-        """The policy of this process, read once when it starts.
-
-        Args:
-            settings: the process's settings.
-            environment: where the aliases are; by default the process's own.
-
-        Raises:
-            RuntimeError: the flag provider that the settings name is not to be had.
-        """
-        from remit.authz.flags import ProviderFlags
-
-        variables = os.environ if environment is None else environment
-        raised = {type for name, type in ALIASES.items() if variables.get(name, "").strip().lower() in _TRUE}
-        flags = ProviderFlags.open(settings.flag_provider) if settings.flag_provider else NoFlags()
-        return cls(settings.authz_mode_cap, frozenset(raised), flags)
 
     def rule(self, tenant_id: str, resource_type: str, standing: Standing | None) -> Ruling:
         """The ruling on a type of a tenant: cap, then stored mode, then alias, then where an installation starts."""
