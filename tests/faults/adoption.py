@@ -30,6 +30,7 @@ from faults.history import Action, Entry, History, Terms
 from remit.agents.service import insert_agent
 from remit.authz.load import load_engine
 from remit.authz.model import Subject
+from remit.authz.reconcile.pace import DEFAULT_RATE
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.pool import Database
 from remit.identity.api_keys import insert_key
@@ -52,7 +53,7 @@ INSERT INTO tasks (id, tenant_id, agent_id, status, creator_user_id)
 SELECT uuidv7(), %(tenant)s, %(agent)s, 'RUNNING', p.ids[1 + n %% 3] FROM people p, generate_series(1, %(rows)s) n
 """
 _OLD = """
-SELECT t.id::text, s.external_id FROM tasks t JOIN subjects s ON s.id = t.creator_user_id ORDER BY random() LIMIT 300
+SELECT t.id::text, s.external_id FROM tasks t JOIN subjects s ON s.id = t.creator_user_id ORDER BY random() LIMIT 2000
 """
 
 
@@ -91,6 +92,14 @@ class Load:
     def reads_since(self, moment: float) -> int:
         """How many reads began after a moment."""
         return sum(entry.action == "read" and entry.start > moment for entry in self.entries)
+
+    def told_since(self, moment: float) -> str:
+        """How many requests began after a moment, and how long they took."""
+        took = sorted(entry.end - entry.start for entry in self.entries if entry.start > moment)
+        if not took:
+            return "no requests"
+        middle, most = (took[int(len(took) * share)] * 1000 for share in (0.5, 0.95))
+        return f"{len(took)} requests meanwhile, p50 {middle:.0f} ms, p95 {most:.0f} ms"
 
     async def _work(self, choose: random.Random) -> None:
         while not self.ended.is_set():
@@ -183,8 +192,7 @@ class Site:
         self.folder, self.dsn, self.elsewhere = folder, dsn, elsewhere
 
     def run(self, command: str) -> str:
-        """Run a command of the page, which must end well."""
-        began = time.monotonic()
+        """Run a command of the page, which must end well; return what it printed."""
         ran = subprocess.run(
             [sys.executable, "-m", *command.split()],
             env=clean_environment(REMIT_DATA_DIR=str(self.folder), **self.elsewhere),
@@ -192,7 +200,6 @@ class Site:
             text=True,
             check=False,
         )
-        say(f"{time.monotonic() - began:6.1f} s  {command}")
         if ran.returncode:
             raise SystemExit(f"{command} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}")
         return ran.stdout
@@ -232,6 +239,11 @@ class Site:
         return agent, keys
 
 
+def at_rate(command: str, rate: int) -> str:
+    """A command of the page, with its rate named where it has one."""
+    return f"{command} --rate {rate}" if re.search(r"authz (reconcile|backfill)", command) else command
+
+
 def commands_of_page() -> tuple[str, list[str]]:
     """The command that makes the tenant, and those up to `enforce`."""
     blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -253,18 +265,25 @@ async def adopt(site: Site, urls: list[str], options: argparse.Namespace) -> lis
     await asyncio.sleep(options.pause)
     for command in commands:
         began = time.monotonic()
-        await asyncio.to_thread(site.run, command)
+        await asyncio.to_thread(site.run, at_rate(command, options.rate))
+        ended = time.monotonic()
+        say(f"{ended - began:6.1f} s  {command}  ({load.told_since(began)})")
         if "mode set enforce" in command:
-            switched = began, time.monotonic()
-        await asyncio.sleep(options.pause)
+            switched = began, ended
+        await asyncio.sleep(options.shadow if "mode set shadow" in command else options.pause)
     while (after := load.reads_since(switched[1] + SWITCH_SECONDS)) < options.reads:
         if working.done():
             raise SystemExit(f"the work ended early: {working.exception()}")
         await asyncio.sleep(1)
+    say(f"{time.monotonic() - switched[1]:6.1f} s  of requests under relationships  ({load.told_since(switched[1])})")
     load.ended.set()
     await working
+    began = time.monotonic()
     await asyncio.to_thread(site.settle)
-    site.run("remit authz reconcile --tenant acme")
+    say(f"{time.monotonic() - began:6.1f} s  until nothing waits")
+    began = time.monotonic()
+    site.run(at_rate("remit authz reconcile --tenant acme", options.rate))
+    say(f"{time.monotonic() - began:6.1f} s  remit authz reconcile --tenant acme  (clean)")
     told = Counter((entry.action, entry.status) for entry in load.entries)
     say(", ".join(f"{action} {status}: {count}" for (action, status), count in sorted(told.items(), key=str)))
     say(f"{len(load.entries)} requests, {after} of them reads under relationships")
@@ -282,8 +301,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=6)
-    parser.add_argument("--reads", type=int, default=3000, help="that are to be answered by relationships at the end")
+    parser.add_argument("--reads", type=int, default=5000, help="that are to be answered by relationships at the end")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=DEFAULT_RATE, help="of backfill and reconciliations")
+    parser.add_argument("--shadow", type=float, default=30.0, help="seconds of work in `shadow`")
     parser.add_argument("--pause", type=float, default=3.0, help="seconds of work between two commands")
     options = parser.parse_args()
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ looked at once more when he is done. At the end both sides are read once more an
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from remit.authz.errors import PreconditionFailed, RelationshipError
@@ -62,17 +62,6 @@ class TypeMove:
         return not self.missing and not self.beyond
 
 
-@dataclass(slots=True)
-class Foreign:
-    """What others wrote to SpiceDB.
-
-    Attributes:
-        listed: relationships, as SpiceDB has them, and why each cannot be taken over; None where it can.
-    """
-
-    listed: list[tuple[Relationship, str | None]] = field(default_factory=list)
-
-
 class Move:
     """One move.
 
@@ -84,7 +73,8 @@ class Move:
         rate: most resources in a second.
 
     Attributes:
-        foreign: what others wrote to SpiceDB, as far as it was looked at.
+        foreign: what others wrote to SpiceDB, as the last comparison found it; so many at most.
+        refused: what of it could not be taken over, and why; so many at most.
         on_progress: called with how many more resources have been looked at.
     """
 
@@ -103,7 +93,8 @@ class Move:
         self._remote = remote
         self._rate = rate
         self.on_progress: Callable[[int], object] = lambda _: None
-        self.foreign = Foreign()
+        self.foreign: list[Relationship] = []
+        self.refused: list[tuple[Relationship, str]] = []
         self._leased: list[Resource] = []
 
     @property
@@ -139,6 +130,7 @@ class Move:
             RemoteError: no answer.
         """
         found = []
+        self.foreign = []
         for type in self.types:
             report = TypeMove(type)
             async for local, gaps, pending in self._gaps(type, look_again=True):
@@ -149,8 +141,7 @@ class Move:
                     report.missing += len(gap.missing)
                     report.beyond += len(gap.beyond)
                     report.foreign += len(gap.foreign)
-                    room = MOST_LISTED - len(self.foreign.listed)
-                    self.foreign.listed += [(one, None) for one in gap.foreign[:room]]
+                    self.foreign += gap.foreign[: MOST_LISTED - len(self.foreign)]
             found.append(report)
         return found
 
@@ -163,7 +154,8 @@ class Move:
         Args:
             actor: who, for the history.
         """
-        taken, foreign = {}, Foreign()
+        taken = {}
+        self.refused = []
         for type in self.types:
             taken[type] = 0
             async for local, gaps, _ in self._gaps(type, look_again=True):
@@ -174,9 +166,8 @@ class Move:
                     for one in wanted:
                         reason = await self._take_over_one(connection, one, local.get(one.resource, []), actor)
                         taken[type] += reason is None
-                        if reason is not None and len(foreign.listed) < MOST_LISTED:
-                            foreign.listed.append((one, reason))
-        self.foreign = foreign
+                        if reason is not None and len(self.refused) < MOST_LISTED:
+                            self.refused.append((one, reason))
         return taken
 
     async def _take_over_one(

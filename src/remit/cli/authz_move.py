@@ -13,11 +13,14 @@ from remit.cli.context import AsJson, DataDir, configured, fail, migrated_databa
 from remit.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from remit.authz.move import Foreign, Move, TypeMove
+    from remit.authz.model import Relationship
+    from remit.authz.move import Move, TypeMove
     from remit.settings import Settings
 
 DIFFERENT = 1
 Side = Literal["spicedb", "embedded"]
+# Relationships that others wrote to SpiceDB; each with why it cannot be taken over, None where it was not tried.
+Foreign = list[tuple["Relationship", str | None]]
 
 
 @authz_commands.command("move")
@@ -42,8 +45,8 @@ def move(
         fail("a move is from and to a SpiceDB: set REMIT_AUTHZ_ENGINE=spicedb here as for the servers")
     types, foreign = asyncio.run(_with_sides(settings, to, apply=apply, rate=rate, quiet=as_json))
     equal = all(one.equal for one in types)
-    unable = any(reason is not None for _, reason in foreign.listed)
-    clean = equal and (to == "spicedb" or not (unable or any(one.foreign for one in types)))
+    refused = any(reason is not None for _, reason in foreign)
+    clean = equal and (to == "spicedb" or not (refused or any(one.foreign for one in types)))
     if as_json:
         print_json(
             {
@@ -51,7 +54,7 @@ def move(
                 "applied": apply,
                 "equal": clean,
                 "types": [{**dataclasses.asdict(one), "equal": one.equal} for one in types],
-                "foreign": [{"relationship": str(one), "reason": reason} for one, reason in foreign.listed],
+                "foreign": [{"relationship": str(one), "reason": reason} for one, reason in foreign],
             }
         )
     else:
@@ -62,7 +65,7 @@ def move(
 
 async def _with_sides(
     settings: "Settings", to: Side, *, apply: bool, rate: int, quiet: bool
-) -> tuple[list["TypeMove"], "Foreign"]:
+) -> tuple[list["TypeMove"], Foreign]:
     from remit.authz.load import load_engine, open_remote
     from remit.authz.move import Move
     from remit.authz.reconcile.elsewhere import Projections
@@ -88,7 +91,7 @@ async def _with_sides(
                 await remote.aclose()
 
 
-async def _run(moving: "Move", to: Side, total: int, *, apply: bool, quiet: bool) -> tuple[list["TypeMove"], "Foreign"]:
+async def _run(moving: "Move", to: Side, total: int, *, apply: bool, quiet: bool) -> tuple[list["TypeMove"], Foreign]:
     from remit.authz.errors import AuthzError
     from remit.identity.operator import operator_name
 
@@ -102,20 +105,16 @@ async def _run(moving: "Move", to: Side, total: int, *, apply: bool, quiet: bool
                 sent = await moving.export()
             elif apply:
                 taken = await moving.take_over(operator_name())
-            unable = moving.foreign.listed
-            moving.foreign.listed = []
             progress.reset(bar, description="comparing", total=total)
             types = await moving.compare()
         except AuthzError as error:
             fail(f"SpiceDB gave no answer ({error}); run it again, what is there is not sent again")
-    if unable:
-        moving.foreign.listed = unable
     for one in types:
         one.sent, one.imported = sent.get(one.resource_type, 0), taken.get(one.resource_type, 0)
-    return types, moving.foreign
+    return types, [*moving.refused] or [(one, None) for one in moving.foreign]
 
 
-def _print(types: list["TypeMove"], foreign: "Foreign", *, apply: bool, clean: bool) -> None:
+def _print(types: list["TypeMove"], foreign: Foreign, *, apply: bool, clean: bool) -> None:
     print_table(
         ["type", "resources", "relationships", "sent", "missing", "beyond", "foreign", "taken over", "pending"],
         [
@@ -133,12 +132,12 @@ def _print(types: list["TypeMove"], foreign: "Foreign", *, apply: bool, clean: b
             for one in types
         ],
     )
-    if foreign.listed:
+    if foreign:
         print_line("\nwritten to SpiceDB by others:")
-        for one, reason in foreign.listed[:10]:
+        for one, reason in foreign[:10]:
             print_line(f"  {one}" + (f"  ({reason})" if reason else ""))
-        if len(foreign.listed) > 10:
-            print_line(f"  and {len(foreign.listed) - 10} more: --json lists them")
+        if len(foreign) > 10:
+            print_line(f"  and {len(foreign) - 10} more: --json lists them")
     if clean:
         print_line("\nequal: both sides hold the same")
     elif not all(one.equal for one in types):

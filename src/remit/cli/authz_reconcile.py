@@ -16,7 +16,6 @@ from remit.cli.output import print_json, print_line, print_note, print_table
 if TYPE_CHECKING:
     from remit.authz.reconcile.findings import Finding
     from remit.authz.reconcile.reports import Plan, TypeReport
-    from remit.db.pool import Database
     from remit.settings import Settings
 
 TypeName = Literal["tenant", "agent", "task", "api_key", "schedule"]
@@ -126,7 +125,7 @@ async def _compare(
     from remit.authz.errors import AuthzError
     from remit.authz.load import load_engine, open_remote
     from remit.authz.reconcile.elsewhere import Projections
-    from remit.authz.reconcile.run import Run
+    from remit.authz.reconcile.run import Run, count_compared
     from remit.authz.subject_names import SubjectNames
 
     async with migrated_database(settings, size=2) as database:
@@ -137,6 +136,7 @@ async def _compare(
             async with database.connection() as connection:
                 engine = await load_engine(connection, settings)
                 tenants = await _tenants(connection, tenant)
+                total = await count_compared(connection, [id for id, _ in tenants], types)
                 if backfill:
                     await _refuse_unregistered(connection, engine, tenants[0], types)
             # A backfill writes here; an engine elsewhere is told by the outbox, as of any change.
@@ -145,7 +145,7 @@ async def _compare(
             projections = Projections(database, engine, remote, names, after_restore=after_restore) if remote else None
             reports: list[TypeReport] = []
             with progress_bar(quiet=quiet) as progress:
-                bar = progress.add_task("comparing", total=await _count(database, [id for id, _ in tenants], types))
+                bar = progress.add_task("comparing", total=total)
                 run = Run(database, engine, projections, plan, lambda n: progress.advance(bar, n))
                 for id, name in tenants:
                     for resource_type in types:
@@ -182,19 +182,6 @@ async def _refuse_unregistered(connection: Any, engine: Any, tenant: tuple[str, 
             f"{', '.join(silent)} of {tenant[1]} in mode `off` would fall behind at once; "
             f"run `remit authz mode set write --tenant {tenant[1]}` first"
         )
-
-
-async def _count(database: "Database", tenant_ids: Sequence[str], types: Sequence[str]) -> int:
-    tables = {"tenant": "groups", "agent": "agents", "task": "tasks", "api_key": "agent_api_keys"}
-    async with database.connection() as connection:
-        counts = [
-            await connection.fetchval(
-                f"SELECT count(*) FROM {tables[name]} WHERE tenant_id = ANY ($1::uuid[])", list(tenant_ids)
-            )
-            for name in types
-            if name in tables
-        ]
-    return int(sum(counts)) + (len(tenant_ids) if "tenant" in types else 0)
 
 
 def _as_json(reports: Sequence["TypeReport"], samples: Sequence["Finding"], plan: "Plan") -> dict[str, Any]:

@@ -25,7 +25,7 @@ from remit.authz.reconcile.rows import (
 )
 from remit.authz.reconcile.scan import PASSED_OVER_FOR_ONE, Scan
 from remit.authz.remote import NotOffered
-from remit.db.pool import Database
+from remit.db.pool import Connection, Database
 from remit.ids import LAST_ID
 
 # Rows that are repaired in one transaction, which keeps them from being changed meanwhile.
@@ -34,6 +34,17 @@ LOCKED_AT_ONCE: Final = 100
 UNDER_WAY: Final = timedelta(seconds=5)
 MOST_SAMPLES: Final = 1000
 PRUNED_AT_ONCE: Final = 100
+
+
+async def count_compared(connection: Connection, tenant_ids: Sequence[str], types: Sequence[str]) -> int:
+    """How many resources of some tenants there are for a run to compare, deleted ones counted in."""
+    tables = {"tenant": "groups", **{name: kind.table for name, kind in KINDS.items()}}
+    total = len(tenant_ids) if "tenant" in types else 0
+    for name in tables.keys() & set(types):
+        total += await connection.fetchval(
+            f"SELECT count(*) FROM {tables[name]} WHERE tenant_id = ANY ($1::uuid[])", list(tenant_ids)
+        )
+    return total
 
 
 class Run:
