@@ -121,6 +121,17 @@ async def test_one_statement_and_one_call(
     assert (statements, len(calls)) == (2, 1)
 
 
+async def test_a_repeat_gets_the_task_of_its_first(own_world: World, remote: MemoryRemote, agent: AgentParty) -> None:
+    def create(retries: int) -> Any:
+        headers = {"x-stainless-retry-count": str(retries)}
+        body = {"method": "task/create", "params": {}}
+        return own_world.alice.call("POST", f"/agents/{agent.id}/rpc", json=body, headers=headers)
+
+    answers = [*await asyncio.gather(*map(create, (0, 1, 1))), await create(2)]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.json()["result"]["id"] for answer in answers}) == 1
+
+
 async def test_no_connection_is_held_while_it_is_asked(database: str, fake: FakeAgent) -> None:
     async with serve(database, pool_size=1, pool_timeout=20) as server, open_seeder(database, server.url) as seed:
         world = await make_world(seed)

@@ -1,14 +1,17 @@
 """What is sent twice is done once: with an Idempotency-Key, and by the published client's repeats without one."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import httpx
 import pytest
 from support.agent import FakeAgent
-from support.graph import AgentParty, Json, Party, World, text
+from support.graph import WAIT_SECONDS, AgentParty, Json, Party, World, text
 from support.server import Server, serve
 
+from remit.db.pool import Connection
+from remit.idempotency import hash_request
 from remit.retention import remove_older
 
 CREATE: Json = {"id": 1, "jsonrpc": "2.0", "method": "task/create", "params": {"params": {"a": 1}}}
@@ -228,4 +231,101 @@ async def test_a_repeated_send_goes_on_in_the_task_of_the_first(world: World, fa
     body = {"id": 1, "method": "message/send", "params": {"content": text("x")}}
     await create(world.alice, agent, body=body)
     await create(world.alice, agent, body=body, retries=1)
+    assert await count_tasks(world) == 1
+
+
+async def waiting(world: World, count: int) -> None:
+    """Wait until so many statements wait for a lock of a request."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            rows = await world.seed.fetch(
+                "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            if rows[0]["n"] == count:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def hold_lock(world: World, connection: Connection, agent: AgentParty, body: Json, lock: str) -> None:
+    """Take the lock of a request of Alice's until the transaction ends."""
+    request = world.seed.http.build_request("POST", f"/agents/{agent.id}/rpc", json=body)
+    request_hash = hash_request(request.url.path.encode(), request.read())
+    await connection.execute(
+        f"SELECT {lock}(hashtextextended($1::text || encode($2, 'hex'), 0))", world.alice.id, request_hash
+    )
+
+
+SEND: Json = {"id": 1, "jsonrpc": "2.0", "method": "message/send", "params": {"content": text("x")}}
+
+
+@pytest.mark.parametrize("body", [CREATE, SEND], ids=["create", "send"])
+@pytest.mark.parametrize("retries", [(0, 1), (1, 0), (1, 2, 1, 2), (2, 0, 1)], ids=str)
+async def test_a_repeat_and_its_first_make_one_task_in_each_order(
+    world: World, fake: FakeAgent, retries: tuple[int, ...], body: Json
+) -> None:
+    """All are in the middle of their statements, in two processes, before the first of them may go on."""
+    agent = await world.make_agent(fake.url)
+    await create(world.alice, agent, body={**CREATE, "method": "task/cancel"})  # whose key it is is known then
+    async with world.seed.database.transaction() as connection:
+        await hold_lock(world, connection, agent, body, "pg_advisory_xact_lock")
+        asked = []
+        for number in retries:
+            asked.append(asyncio.create_task(create(world.alice, agent, body=body, retries=number)))
+            await waiting(world, len(asked))
+    answers = await asyncio.gather(*asked)
+    assert [answer.status_code for answer in answers] == [200] * len(retries)
+    assert await count_tasks(world) == 1
+    if body is CREATE:
+        assert len({answer.json()["result"]["id"] for answer in answers}) == 1
+
+
+async def test_requests_at_the_same_moment_make_one_task(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    for made, retries in enumerate([(0, 1), (1, 0), (0, 1, 1), (1, 1, 2, 2)] * 3):
+        body = {**CREATE, "params": {"params": {"round": made}}}
+        answers = await asyncio.gather(*(create(world.alice, agent, body=body, retries=number) for number in retries))
+        assert len({answer.json()["result"]["id"] for answer in answers}) == 1, retries
+        assert await count_tasks(world) == made + 1
+
+
+async def test_a_create_after_the_answer_of_a_repeat_makes_its_own(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    repeat = await create(world.alice, agent, retries=1)
+    fresh = [await create(world.alice, agent) for _ in range(2)]
+    assert len({answer.json()["result"]["id"] for answer in [repeat, *fresh]}) == 3
+
+
+async def test_a_first_that_waits_for_a_connection_gets_the_task_of_its_repeat(
+    own_server: Server, own_world: World, fake: FakeAgent
+) -> None:
+    agent = await own_world.make_agent(fake.url)
+    await create(own_world.alice, agent, body={**CREATE, "method": "task/cancel"})  # whose key it is is known then
+    async with serve(own_server.dsn) as second:
+        async with AsyncExitStack() as all_connections:
+            for _ in range(own_server.app.state.settings.pool_size):
+                await all_connections.enter_async_context(own_server.database.connection())
+            first = asyncio.create_task(create(own_world.alice, agent))
+            path, headers = f"{second.url}/agents/{agent.id}/rpc", {"x-stainless-retry-count": "1"}
+            repeat = await own_world.alice.call("POST", path, json=CREATE, headers=headers)
+            assert not first.done()
+        assert (await first).json()["result"]["id"] == repeat.json()["result"]["id"]
+    assert await count_tasks(own_world) == 1
+
+
+async def test_firsts_neither_find_each_other_nor_wait_for_each_other(world: World, fake: FakeAgent) -> None:
+    agent = await world.make_agent(fake.url)
+    async with world.seed.database.transaction() as connection, asyncio.timeout(WAIT_SECONDS):
+        await hold_lock(world, connection, agent, CREATE, "pg_advisory_xact_lock_shared")  # as a first that is slow
+        answers = await asyncio.gather(*(create(world.alice, agent) for _ in range(8)))
+    assert len({answer.json()["result"]["id"] for answer in answers}) == 8
+
+
+async def test_a_repeat_of_a_first_that_was_refused_makes_the_task(world: World) -> None:
+    agent = await world.make_agent(None, "async")
+    assert (await create(world.alice, agent)).status_code == 400
+    assert (await create(world.alice, agent, retries=1)).status_code == 400
+    await world.seed.execute("UPDATE agents SET acp_type = 'sync' WHERE id = $1", agent.id)
+    made = [await create(world.alice, agent, retries=number) for number in (1, 2)]
+    assert [answer.status_code for answer in made] == [200, 200]
     assert await count_tasks(world) == 1

@@ -182,6 +182,7 @@ tasks = Table(
     _at("cleaned_at", nullable=True),
     *_creators("tasks"),
     Column("request_hash", BYTEA),  # of the request that made it, for a repeat that carries no idempotency key
+    _at("repeated_at", nullable=True),  # when it was made, if a repeat made it
     CheckConstraint(
         "status IN ('RUNNING', 'INTERRUPTED', 'COMPLETED', 'FAILED', 'CANCELED', 'TERMINATED', 'TIMED_OUT', 'DELETED')",
         name="status",
@@ -195,6 +196,7 @@ tasks = Table(
     ),
     Index("ix_tasks_tenant_id_id", "tenant_id", text("id DESC")),
     Index("ix_tasks_agent_id_id", "agent_id", text("id DESC")),
+    Index("ix_tasks_request_hash", "request_hash", postgresql_where=text("repeated_at IS NOT NULL")),
 )
 
 task_turns = Table(

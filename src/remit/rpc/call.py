@@ -1,6 +1,6 @@
 """What every call to an agent has with it, and the calls other than `message/send` and `task/create`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from remit.rpc.client import AgentClient, AgentMethod
 from remit.rpc.envelope import SendEventParams, TaskRef
 from remit.settings import Settings
 from remit.streams.hub import StreamHub
+from remit.tasks.repeats import Origin
 from remit.tasks.service import (
     AGENT_COLUMN,
     COLUMNS,
@@ -57,8 +58,7 @@ class CallContext:
         settings: the process's settings.
         background: for what a cancelled call leaves.
         headers: the request's headers.
-        request_hash: the request's fingerprint.
-        repeated: the client says that it sends the request again.
+        origin: the request, for a repeat of it to be known by.
     """
 
     caller: Caller
@@ -69,8 +69,7 @@ class CallContext:
     settings: Settings
     background: Background
     headers: Mapping[str, str]
-    request_hash: bytes
-    repeated: bool
+    origin: Origin
 
     def is_agent(self, agent: Mapping[str, Any]) -> bool:
         """Whether an agent is the one in the path."""
@@ -122,15 +121,22 @@ def require_address(agent: Mapping[str, Any]) -> str:
     return url
 
 
-def require_type(agent: Mapping[str, Any], method: str, *types: str) -> None:
-    """Refuse a method that agents of this type do not have.
+def require_type(agent: Mapping[str, Any], method: str, *types: str, unaddressed: Collection[str] = ()) -> None:
+    """Refuse a method that agents of this type do not have, or for which the agent has to be called and cannot be.
+
+    Args:
+        agent: its row.
+        method: the method.
+        types: of the agents that have it.
+        unaddressed: those types whose agents are not called.
 
     Raises:
-        BadRequest: the agent is of another type.
+        BadRequest: the agent is of another type, or has no address yet.
     """
     if agent["acp_type"] not in types:
         raise BadRequest(f"{method} is not a method of {agent['acp_type']} agents.")
-    require_address(agent)
+    if agent["acp_type"] not in unaddressed:
+        require_address(agent)
 
 
 def agent_params(task: Task, agent: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`task/create`, and the task of a `message/send` that names none: got, or made by the statement that allows it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,6 @@ from remit.rpc.call import (
     fail_task,
     judge_task,
     probe_task,
-    require_address,
     require_type,
 )
 from remit.rpc.envelope import CreateTaskParams
@@ -28,7 +28,6 @@ from remit.tasks.service import (
     TERMINAL,
     Task,
     change_status,
-    find_repeated,
     insert_task_sql,
     publish_task,
     read_task,
@@ -89,16 +88,11 @@ async def get_or_create_task(
             if verdict.row is not None:
                 # `update` on it decides, never the right to create.
                 found = judge_task(context, "update", verdict, label_of(name=name))
-                row = await reuse_task(caller, context.hub, found, name, params)
-                if context.settings.authz_on_register_failure == "error":
-                    await _register_elsewhere(context, row["id"])
-                return read_task(row), row["agent"]
-        elif context.repeated and (earlier := await _find_earlier(context)) is not None:
-            return earlier
+                return await _take(context, await reuse_task(caller, context.hub, found, name, params))
         made = await make_task(context, name=name, params=params, task_metadata=task_metadata, for_message=for_message)
         if made is not None:
             return made
-        # Another call took the name between the two statements: it is looked at like any existing task.
+        # Between two statements another call took the name, or deleted the task of the same request.
 
 
 async def make_task(
@@ -109,29 +103,70 @@ async def make_task(
     task_metadata: dict[str, Any] | None = None,
     for_message: bool = False,
 ) -> tuple[Task, dict[str, Any]] | None:
-    """A new task and its agent's row, None where its name is taken. The arguments are those of `get_or_create_task`.
+    """A new task and its agent's row, or what the same request made; None where its name is taken.
+
+    The arguments are those of `get_or_create_task`.
 
     Raises:
         NotFound, Forbidden, BadRequest: as `get_or_create_task`.
     """
-    inserted, agent = await _authorize_and_insert(context, name, params, task_metadata, for_message)
-    if inserted is None:
+    if name is None:
+        await context.origin.let_first_pass()
+    written, agent = await _authorize_and_insert(context, name, params, task_metadata, for_message)
+    if written["id"] is not None:
+        context.caller.questions.add((TASK.type, "read", written["id"]))
+        await _register_elsewhere(context, written["id"])
+        return read_task(written), agent
+    if (id := written["earlier_id"]) is None:
         return None
-    context.caller.questions.add((TASK.type, "read", inserted["id"]))
-    await _register_elsewhere(context, inserted["id"])
-    return read_task(inserted), agent
+    # The client lost the answer, not the task that the other request made.
+    verdict = await probe_task(context, "update", id=id)
+    if verdict.row is None:
+        return None
+    return await _take(context, judge_task(context, "update", verdict, label_of(id=id)))
 
 
-# What an agent must be like for a task of it to be made; `_require_taker` says the same, and what is wrong.
-_TAKES_TASKS = "(agent ->> 'acp_type' = 'sync' OR agent ->> 'acp_url' <> '')"
-_TAKES_MESSAGES = "agent ->> 'acp_type' = 'sync' AND agent ->> 'acp_url' <> ''"
+async def _take(context: CallContext, row: asyncpg.Record) -> tuple[Task, dict[str, Any]]:
+    """An existing task whose caller may update it, and its agent's row."""
+    if context.settings.authz_on_register_failure == "error":
+        await _register_elsewhere(context, row["id"])
+    return read_task(row), row["agent"]
 
 
-def _require_taker(agent: Mapping[str, Any], for_message: bool) -> None:
-    if for_message:
-        require_type(agent, "message/send", "sync")
-    elif agent["acp_type"] != "sync":
-        require_address(agent)
+@dataclass(frozen=True, slots=True)
+class _Takers:
+    """The agents of which a task is made: what the statement asks that makes one, and what is told if it made none.
+
+    Attributes:
+        method: the call.
+        types: of the agents.
+        unaddressed: those types whose agents are not called for it.
+    """
+
+    method: str
+    types: tuple[str, ...]
+    unaddressed: tuple[str, ...]
+
+    @property
+    def sql(self) -> str:
+        """A condition on the column `agent`."""
+        types, unaddressed = (f"'{{{','.join(types)}}}'" for types in (self.types, self.unaddressed))
+        return (
+            f"agent ->> 'acp_type' = ANY ({types})"
+            f" AND (agent ->> 'acp_type' = ANY ({unaddressed}) OR agent ->> 'acp_url' <> '')"
+        )
+
+    def require(self, agent: Mapping[str, Any]) -> None:
+        """Refuse any other agent.
+
+        Raises:
+            BadRequest: with the reason.
+        """
+        require_type(agent, self.method, *self.types, unaddressed=self.unaddressed)
+
+
+_OF_TASKS = _Takers("task/create", ("sync", "async", "agentic"), ("sync",))
+_OF_MESSAGES = _Takers("message/send", ("sync",), ())
 
 
 async def _authorize_and_insert(
@@ -140,15 +175,15 @@ async def _authorize_and_insert(
     params: dict[str, Any] | None,
     task_metadata: dict[str, Any] | None,
     for_message: bool,
-) -> tuple[asyncpg.Record | None, dict[str, Any]]:
-    """The new task's row, None where its name is taken, and its agent's: one statement, if the answer is in it.
+) -> tuple[asyncpg.Record, dict[str, Any]]:
+    """The row `written` of `insert_task_sql`, and the agent's: one statement, if the answer is in it.
 
     It takes `execute` on the agent in the path and `create_task` on the tenant.
 
     Raises:
         NotFound, Forbidden, BadRequest: as `get_or_create_task`; no task was made.
     """
-    caller, sql = context.caller, Params()
+    caller, sql, takers = context.caller, Params(), _OF_MESSAGES if for_message else _OF_TASKS
     question = Question(
         caller,
         sql,
@@ -167,25 +202,25 @@ async def _authorize_and_insert(
         name=name,
         params=params,
         task_metadata=task_metadata,
-        request_hash=context.request_hash if name is None else None,
+        origin=context.origin if name is None else None,
     )
     statement = question.statement
     if question.is_here:
-        fits = _TAKES_MESSAGES if for_message else _TAKES_TASKS
-        source = f"FROM asked WHERE guard_allowed AND guard_tenant AND {fits}"
+        source = f"FROM asked WHERE guard_allowed AND guard_tenant AND {takers.sql}"
         statement = question.before(insert(sql, agent_id=None, source=source))
     verdict = await question.ask(statement)
     found = judge(caller, AGENT, "execute", verdict, label_of(id=context.agent_id, name=context.agent_name))
     if not verdict.tenant_allowed:
         raise deny_tenant(caller, "create_task")
     agent: dict[str, Any] = found["agent"]
-    _require_taker(agent, for_message)
+    takers.require(agent)
     if question.is_here:
-        return (found if found["id"] is not None else None), agent
+        return found, agent
     sql = Params()
     queries = insert(sql, agent_id=agent["id"])
     async with caller.database.connection() as connection:
-        return await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *sql.values), agent
+        written: asyncpg.Record = await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *sql.values)
+    return written, agent
 
 
 async def _register_elsewhere(context: CallContext, task_id: str) -> None:
@@ -209,16 +244,3 @@ async def _register_elsewhere(context: CallContext, task_id: str) -> None:
             waits = await forward_later(connection, Resource(TASK.type, task_id))
         if waits:
             raise NotRegistered(task_id)
-
-
-async def _find_earlier(context: CallContext) -> tuple[Task, dict[str, Any]] | None:
-    # The client lost the answer, not the task that the first request made.
-    async with context.caller.database.connection() as connection:
-        id = await find_repeated(connection, context.caller.principal, context.request_hash)
-    if id is None:
-        return None
-    verdict = await probe_task(context, "update", id=id)
-    if verdict.row is None:
-        return None
-    row = judge_task(context, "update", verdict, label_of(id=id))
-    return read_task(row), row["agent"]

@@ -35,6 +35,7 @@ from remit.rpc.envelope import (
     refuse,
 )
 from remit.rpc.send import SendTurn, begin_turn
+from remit.tasks.repeats import Origin
 from remit.validation import describe_errors
 
 log = structlog.get_logger(__name__)
@@ -122,8 +123,13 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         state.settings,
         state.background,
         request.headers,
-        hash_request(request.url.path.encode(), await request.body()),
-        request.state.repeated,
+        Origin(
+            caller.principal.tenant_id,
+            caller.subject,
+            hash_request(request.url.path.encode(), await request.body()),
+            request.state.repeated,
+            request.state.arrived,
+        ),
     )
     try:
         call = read_call(await request.body(), state.settings.max_json_depth, PARAMS)

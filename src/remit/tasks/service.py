@@ -15,10 +15,9 @@ from remit.authz.registration import deregister, relationships_of_task
 from remit.db.params import Params
 from remit.db.pool import Connection
 from remit.errors import BadRequest
-from remit.idempotency import REPEAT_WINDOW
-from remit.identity.principal import Principal
-from remit.ids import NIL_ID, new_id, oldest_id
+from remit.ids import NIL_ID, new_id
 from remit.streams.hub import StreamHub
+from remit.tasks.repeats import Origin
 
 TASK = ResourceKind(type="task", table="tasks", alive="t.status <> 'DELETED'")
 
@@ -71,7 +70,6 @@ async def insert_task(
     name: str | None = None,
     params: dict[str, Any] | None = None,
     task_metadata: dict[str, Any] | None = None,
-    request_hash: bytes | None = None,
 ) -> asyncpg.Record | None:
     """Insert a task, its relationships and its tracker: one statement, so all of it or nothing.
 
@@ -84,7 +82,6 @@ async def insert_task(
         name: unique among the tenant's tasks that are not deleted.
         params: for the agent.
         task_metadata: for whoever made it.
-        request_hash: of the request, so that a repeat of it finds the task (`find_repeated`).
 
     Returns:
         The row with `COLUMNS`, or None when the name is taken.
@@ -99,9 +96,9 @@ async def insert_task(
         name=name,
         params=params,
         task_metadata=task_metadata,
-        request_hash=request_hash,
     )
-    return await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *sql.values)
+    row = await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *sql.values)
+    return row if row["id"] is not None else None
 
 
 def insert_task_sql(
@@ -114,10 +111,13 @@ def insert_task_sql(
     name: str | None,
     params: dict[str, Any] | None,
     task_metadata: dict[str, Any] | None,
-    request_hash: bytes | None,
+    origin: Origin | None = None,
     source: str = "",
 ) -> str:
-    """`insert_task` as WITH queries of a larger statement; the last one, `written`, has what it returns.
+    """`insert_task` as WITH queries of a larger statement; the last one, `written`, has a row if the source has one.
+
+    Its columns are `COLUMNS`, null where no task was made, and `earlier_id`: the task of the same request, if there was
+    one. Where that is null as well, the name is taken.
 
     Args:
         sql: the statement's parameters.
@@ -128,7 +128,7 @@ def insert_task_sql(
         name: as in `insert_task`.
         params: as in `insert_task`.
         task_metadata: as in `insert_task`.
-        request_hash: as in `insert_task`.
+        origin: the request, where it is to get the task of the same request instead (`remit.tasks.repeats`).
         source: FROM and WHERE: the task is inserted if it has a row, of which there may be one.
     """
     task_id, unknown_agent = new_id(), new_id()
@@ -146,40 +146,26 @@ def insert_task_sql(
         found={unknown_agent: "(SELECT agent_id FROM row)"},
     )
     owed = engine.outbox_sql(sql, Resource("task", task_id), tenant_id, when=when)
-    return f"""row AS (
+    earlier = origin.find_sql(sql) if origin is not None else "NULL::uuid"
+    request_hash, repeated = (origin.request_hash, origin.repeated) if origin is not None else (None, False)
+    return f"""wanted AS MATERIALIZED (
+          SELECT {agent} AS agent_id, {earlier} AS earlier_id {source}
+        ), row AS (
           INSERT INTO tasks (id, tenant_id, agent_id, name, status, status_reason, params, task_metadata,
                              creator_user_id, creator_service_account_id, creator_agent_id, authz_zedtoken,
-                             request_hash)
-          SELECT {task}, {tenant}, {agent}, {sql.add(name, "text")}, 'RUNNING', 'Task created, forwarding to agent',
-                 {sql.add(params, "jsonb")}, {sql.add(task_metadata, "jsonb")}, {", ".join(creators)},
-                 {engine.zedtoken_sql(sql)}, {sql.add(request_hash, "bytea")} {source}
+                             request_hash, repeated_at)
+          SELECT {task}, {tenant}, w.agent_id, {sql.add(name, "text")}, 'RUNNING',
+                 'Task created, forwarding to agent', {sql.add(params, "jsonb")}, {sql.add(task_metadata, "jsonb")},
+                 {", ".join(creators)}, {engine.zedtoken_sql(sql)}, {sql.add(request_hash, "bytea")},
+                 {"clock_timestamp()" if repeated else "NULL"}
+            FROM wanted w WHERE w.earlier_id IS NULL
           ON CONFLICT (tenant_id, name) WHERE status <> 'DELETED' DO NOTHING
           RETURNING *
         ), registered AS ({relationships}
         ){f", outboxed AS ({owed})" if owed else ""}, tracked AS (
           INSERT INTO agent_task_trackers (id, tenant_id, task_id, agent_id)
           SELECT {sql.add(new_id(), "uuid")}, {tenant}, {task}, agent_id FROM row
-        ), written AS (SELECT {COLUMNS} FROM row t)"""
-
-
-_FIND_REPEATED = """
-SELECT t.id FROM tasks t
- WHERE t.tenant_id = $1 AND t.id >= $2 AND t.created_at > now() - $3::interval AND t.request_hash = $4
-   AND $5 IN (t.creator_user_id, t.creator_service_account_id, t.creator_agent_id) AND t.status <> 'DELETED'
- ORDER BY t.id DESC LIMIT 1
-"""
-
-
-async def find_repeated(connection: Connection, principal: Principal, request_hash: bytes) -> str | None:
-    """The task that the same request of the same principal made within the last minute.
-
-    Ids grow with time, so only the tenant's newest tasks are looked at; no index has to be kept for this.
-    """
-    oldest = oldest_id(REPEAT_WINDOW * 2)
-    id: str | None = await connection.fetchval(
-        _FIND_REPEATED, principal.tenant_id, oldest, REPEAT_WINDOW, request_hash, principal.id
-    )
-    return id
+        ), written AS (SELECT {COLUMNS}, w.earlier_id FROM wanted w LEFT JOIN row t ON TRUE)"""
 
 
 _TRANSITION = f"""

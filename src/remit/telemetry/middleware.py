@@ -43,7 +43,7 @@ class RequestContext:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
