@@ -61,16 +61,17 @@ from remit.version import __version__
 
 log = structlog.get_logger(__name__)
 
-# In this order: `/agents/{agent_id}` would take `/agents/register` for an id.
+# Routes are looked through in this order: first what is asked most; and `/agents/{agent_id}` would take
+# `/agents/register` for an id.
 ROUTERS = (
+    tasks.router,
+    messages.router,
+    rpc.router,
     health.router,
     me.router,
     access.router,
-    rpc.router,
     forward.router,
     agents.router,
-    tasks.router,
-    messages.router,
     states.router,
     events.router,
     trackers.router,
@@ -144,6 +145,8 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         lifespan=lifespan,
         docs_url="/swagger",
         redoc_url=None,
+        # Spans and metrics are Remit's own (`telemetry/`); FastAPI's look in each request whether anybody wants them.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.tracing = Tracing.open(settings)
     # One flat list: a router that is included is gone through twice for each request.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from remit.errors import Invalid
@@ -72,23 +72,36 @@ def refuse_cursor(page: Page) -> None:
         raise Invalid([("query.cursor", "must not be sent to this list; use `page_number`, or `/messages/paginated`")])
 
 
-async def read_page(
-    limit: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")] = DEFAULT_LIMIT,
-    cursor: Annotated[Id | None, Query(description="From `x-next-cursor` of the page before.")] = None,
-    page_number: Annotated[int, Query(ge=1, description="Page counted from 1; a cursor is cheaper.")] = 1,
-    order_by: Annotated[Literal["id", "created_at"] | None, Query(description="Both mean the same.")] = None,  # noqa: ARG001 - lists have one order; any other is refused by the type
-    order_direction: Annotated[Literal["desc"], Query(description="Newest first.")] = "desc",  # noqa: ARG001 - as above
-) -> Page:
+class PageQuery(BaseModel):
+    """The parameters that say which page of a list is asked for."""
+
+    limit: int = Field(DEFAULT_LIMIT, ge=0, le=MOST_ROWS, description="Most rows; 0 means the default.")
+    cursor: Id | None = Field(None, description="From `x-next-cursor` of the page before.")
+    page_number: int = Field(1, ge=1, description="Page counted from 1; a cursor is cheaper.")
+    # Lists have one order; any other is refused by the type.
+    order_by: Literal["id", "created_at"] | None = Field(None, description="Both mean the same.")
+    order_direction: Literal["desc"] = Field("desc", description="Newest first.")
+
+    def page(self) -> Page:
+        """The page that is asked for.
+
+        Raises:
+            Invalid: it lies deeper than can be reached by number.
+        """
+        limit = self.limit or DEFAULT_LIMIT
+        skip = 0 if self.cursor else (self.page_number - 1) * limit
+        if skip + limit > DEEPEST_ROW:
+            raise Invalid([("query.page_number", f"reaches at most {DEEPEST_ROW} rows; go on with `cursor`")])
+        return Page(limit=limit, before=self.cursor, skip=skip)
+
+
+async def read_page(query: Annotated[PageQuery, Query()]) -> Page:
     """The page a request asks for.
 
     Raises:
-        Invalid: the page lies deeper than can be reached by number.
+        Invalid: as `PageQuery.page`.
     """
-    limit = limit or DEFAULT_LIMIT
-    skip = 0 if cursor else (page_number - 1) * limit
-    if skip + limit > DEEPEST_ROW:
-        raise Invalid([("query.page_number", f"reaches at most {DEEPEST_ROW} rows; go on with `cursor`")])
-    return Page(limit=limit, before=cursor, skip=skip)
+    return query.page()
 
 
 async def read_page_either_way(
@@ -103,6 +116,6 @@ async def read_page_either_way(
     Raises:
         Invalid: as `read_page`; or it has a cursor, which such a list has not.
     """
-    page = await read_page(limit, cursor, page_number, order_by)
+    page = PageQuery(limit=limit, cursor=cursor, page_number=page_number, order_by=order_by).page()
     refuse_cursor(page)
     return replace(page, ascending=order_direction == "asc")

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from remit.agents.service import AGENT, Agent, read_agent
 from remit.agents.service import COLUMNS as AGENT_COLUMNS
-from remit.authz.caller import CurrentCaller
+from remit.authz.caller import Caller, CurrentCaller
 from remit.authz.guard import authorize, probe
 from remit.authz.route import GuardedRoute, parse_filter, requires
 from remit.authz.sharing import AccessList, Role, ShareRequest, SubjectName, SubjectType, list_access, share, unshare
@@ -17,10 +18,12 @@ from remit.content import JsonObject, Text
 from remit.db.params import Params
 from remit.identity.authenticate import is_still_good
 from remit.limits import TicketedStream
-from remit.paging import Id, Page, read_page
+from remit.paging import Id, Page, PageQuery
+from remit.query import describe_query, read_query
 from remit.streams.hub import StreamHub, get_hub
 from remit.tasks.service import (
     COLUMNS,
+    SUMMARY_COLUMNS,
     TASK,
     Task,
     TaskStatus,
@@ -35,7 +38,8 @@ from remit.wire import DeleteResponse
 router = APIRouter(tags=["tasks"], route_class=GuardedRoute)
 
 Hub = Annotated[StreamHub, Depends(get_hub)]
-Relationships = Annotated[str | None, Query(pattern=r"^agents$", description="`agents` adds the task's agents.")]
+_AGENTS, _RELATIONSHIPS = "^agents$", "`agents` adds the task's agents."
+Relationships = Annotated[str | None, Query(pattern=_AGENTS, description=_RELATIONSHIPS)]
 
 
 class TaskDetail(Task):
@@ -62,6 +66,9 @@ class TaskSummary(BaseModel):
     agents: list[Agent] | None = None
 
 
+_SUMMARY = tuple(name for name in TaskSummary.model_fields if name != "agents")
+
+
 class UpdateTaskRequest(BaseModel):
     """What to change; what is null stays."""
 
@@ -75,39 +82,49 @@ class StatusReason(BaseModel):
     reason: Text | None = None
 
 
-async def read_filters(
-    caller: CurrentCaller,
-    params: Params,
-    agent_id: str | None,
-    agent_name: str | None,
-    status: str | None,
-    task_metadata: str | None,
-    creator: str | None,
-    creator_user_id: str | None,
-    creator_service_account_id: str | None,
-) -> list[str]:
-    """The list's filters as conditions over `t`."""
+class TaskQuery(PageQuery):
+    """Which tasks are listed, and which page of them."""
+
+    agent_id: Id | None = None
+    agent_name: Text | None = None
+    status: Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"] | None = (
+        None
+    )
+    task_metadata: str | None = None
+    relationships: str | None = Field(None, pattern=_AGENTS, description=_RELATIONSHIPS)
+    creator: Literal["me"] | None = Field(None, description="`me`: tasks that the caller created.")
+    creator_user_id: Text | None = None
+    creator_service_account_id: Text | None = None
+
+
+def filter_tasks(caller: Caller, params: Params, query: TaskQuery) -> list[str]:
+    """The list's filters as conditions over `t`.
+
+    Raises:
+        Invalid: `task_metadata` is no JSON object.
+    """
     where = []
     tenant = params.add(caller.principal.tenant_id, "uuid")
-    if agent_id is not None:
-        where.append(f"t.agent_id = {params.add(agent_id, 'uuid')}")
-    if agent_name is not None:
+    if query.agent_id is not None:
+        where.append(f"t.agent_id = {params.add(query.agent_id, 'uuid')}")
+    if query.agent_name is not None:
         where.append(
             f"t.agent_id IN (SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} "
-            f"AND a.name = {params.add(agent_name, 'text')})"
+            f"AND a.name = {params.add(query.agent_name, 'text')})"
         )
-    if status is not None:
-        where.append(f"t.status = {params.add(status, 'text')}")
-    if task_metadata is not None:
-        where.append(f"t.task_metadata @> {params.add(parse_filter('task_metadata', task_metadata), 'jsonb')}")
-    if creator is not None:
+    if query.status is not None:
+        where.append(f"t.status = {params.add(query.status, 'text')}")
+    if query.task_metadata is not None:
+        metadata = parse_filter("task_metadata", query.task_metadata)
+        where.append(f"t.task_metadata @> {params.add(metadata, 'jsonb')}")
+    if query.creator is not None:
         column = {"user": "creator_user_id", "service_account": "creator_service_account_id"}.get(
             caller.principal.kind, "creator_agent_id"
         )
         where.append(f"t.{column} = {params.add(caller.principal.id, 'uuid')}")
     for column, kind, value in (
-        ("creator_user_id", "user", creator_user_id),
-        ("creator_service_account_id", "service_account", creator_service_account_id),
+        ("creator_user_id", "user", query.creator_user_id),
+        ("creator_service_account_id", "service_account", query.creator_service_account_id),
     ):
         if value is not None:
             name = params.add(value, "text")
@@ -118,43 +135,22 @@ async def read_filters(
     return where
 
 
-@router.get("/tasks", openapi_extra=requires("task", "read"))
-async def list_tasks(
-    caller: CurrentCaller,
-    response: Response,
-    page: Annotated[Page, Depends(read_page)],
-    agent_id: Id | None = None,
-    agent_name: Text | None = None,
-    status: Literal["RUNNING", "INTERRUPTED", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"]
-    | None = None,
-    task_metadata: str | None = None,
-    relationships: Relationships = None,
-    creator: Annotated[Literal["me"] | None, Query(description="`me`: tasks that the caller created.")] = None,
-    creator_user_id: Text | None = None,
-    creator_service_account_id: Text | None = None,
-) -> list[TaskSummary]:
+@router.get(
+    "/tasks", openapi_extra=requires("task", "read") | describe_query(TaskQuery), response_model=list[TaskSummary]
+)
+async def list_tasks(caller: CurrentCaller, query: Annotated[TaskQuery, Depends(read_query(TaskQuery))]) -> Response:
     """The tasks that the caller may read, newest first. `x-next-cursor` leads to the next page."""
-    params = Params()
-    where = await read_filters(
-        caller,
-        params,
-        agent_id,
-        agent_name,
-        status,
-        task_metadata,
-        creator,
-        creator_user_id,
-        creator_service_account_id,
-    )
-    listed = await list_visible(caller, TASK, page, columns=COLUMNS, where=where, params=params)
-    if listed.next_cursor:
-        response.headers["x-next-cursor"] = listed.next_cursor
-    tasks = [TaskSummary.model_validate(dict(row)) for row in listed.rows]
-    if relationships:
-        agents = await _read_agents(caller, {task.agent_id for task in tasks})
-        for task in tasks:
-            task.agents = [agents[task.agent_id]] if task.agent_id in agents else []
-    return tasks
+    params, page = Params(), query.page()
+    where = filter_tasks(caller, params, query)
+    listed = await list_visible(caller, TASK, page, columns=SUMMARY_COLUMNS, where=where, params=params)
+    agents = await _read_agents(caller, {row["agent_id"] for row in listed.rows}) if query.relationships else {}
+    # Rows become JSON as they are: models of them, validated and dumped, would cost as much as the rest of the request.
+    tasks = [{name: row[name] for name in _SUMMARY} for row in listed.rows]
+    for task in tasks:
+        agent = agents.get(task["agent_id"])
+        task["agents"] = ([agent.model_dump(mode="json")] if agent else []) if query.relationships else None
+    headers = {"x-next-cursor": listed.next_cursor} if listed.next_cursor else None
+    return Response(orjson.dumps(tasks, option=orjson.OPT_UTC_Z), headers=headers, media_type="application/json")
 
 
 async def _read_agents(caller: CurrentCaller, ids: set[str]) -> dict[str, Agent]:
