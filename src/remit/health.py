@@ -11,7 +11,7 @@ from remit.authz.route import GuardedRoute, unguarded
 from remit.db.pool import UNREACHABLE
 from remit.errors import Unavailable
 from remit.migrations.compatibility import COMPATIBLE_SINCE, find_problem
-from remit.migrations.run import known_revisions
+from remit.migrations.state import known_revisions
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 

@@ -13,7 +13,7 @@ from remit.cli import run_command
 from remit.db.backup import dump_database, restore_database
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import BackupError, DataDirectoryError, WrongMajorVersionError
-from remit.migrations import run
+from remit.migrations import run, state
 from remit.settings import Settings
 
 _ROWS = """
@@ -93,7 +93,7 @@ def test_embedded_data_survives_a_new_major_version(data_dir: Path, tmp_path: Pa
         assert _read(new.dsn, "SELECT current_setting('server_version_num')::int / 10000") == [(18,)]
         assert {question: _read(new.dsn, question) for question in expected} == expected
         assert _read(new.dsn, "SELECT count(*) FROM stream_entries") == [(0,)]
-        assert run.current(new.dsn) == run.head_revision()
+        assert state.current(new.dsn) == state.head_revision()
     finally:
         new.stop_blocking()
 
@@ -161,7 +161,7 @@ def test_the_commands(
     monkeypatch.setenv("REMIT_DATA_DIR", str(data_dir))
     monkeypatch.delenv("REMIT_DATABASE_URL", raising=False)
     monkeypatch.chdir(tmp_path)
-    head = run.head_revision()
+    head = state.head_revision()
 
     def call(*arguments: str, code: int = 0) -> str:
         ended = run_command(["db", *arguments])

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from alembic.script import ScriptDirectory
 
-from remit.migrations import run
+from remit.migrations import run, state
 
 ROOT = Path(__file__).parents[2]
 TESTS = (
@@ -64,7 +64,7 @@ def say(text: str) -> None:
 
 def find_newest() -> Path:
     """The file of the newest revision."""
-    script = ScriptDirectory.from_config(run.make_config()).get_revision(run.head_revision())
+    script = ScriptDirectory.from_config(run.make_config()).get_revision(state.head_revision())
     assert script is not None
     return Path(script.path)
 

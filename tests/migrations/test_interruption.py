@@ -14,7 +14,7 @@ from migrations.test_killed import NEWEST
 from sqlalchemy import Engine, event
 
 from remit.db.errors import DatabaseSetupError, MigrationError
-from remit.migrations import run
+from remit.migrations import run, state
 from remit.migrations.lock import hold_migration_lock
 from remit.migrations.runner.sql import read_words
 from remit.migrations.state import check_revision
@@ -66,7 +66,7 @@ def _interrupt_each(dsn: str, revisions: list[str], *, keep: bool) -> None:
             if len(seen) < statements:
                 break
         assert statements > 1, revision  # one statement at least and the note of the revision were interrupted
-        assert run.current(dsn) == revision
+        assert state.current(dsn) == revision
         assert _count_invalid(dsn) == 0
 
 
@@ -116,7 +116,7 @@ def test_two_migrators_at_once_through_a_concurrent_build(empty: str) -> None:
                 migrator.kill()
                 migrator.wait()
     assert ([migrator.returncode for migrator in migrators], errors) == ([0, 0], ["", ""])
-    assert run.current(empty) == run.head_revision()
+    assert state.current(empty) == state.head_revision()
     assert _count_invalid(empty) == 0
 
 
@@ -155,11 +155,11 @@ def test_downgrade_refuses_to_forget_creators(empty: str) -> None:
         connection.execute("UPDATE tasks SET creator_user_id = gen_random_uuid()")
         with pytest.raises(MigrationError, match="tasks: rows know their creators"):
             run.downgrade(empty, "0001")
-        assert run.current(empty) == "0002"
+        assert state.current(empty) == "0002"
         connection.execute("UPDATE tasks SET creator_user_id = NULL")
     run.downgrade(empty, "0001")
     run.upgrade(empty)
-    assert run.current(empty) == run.head_revision()
+    assert state.current(empty) == state.head_revision()
 
 
 def test_a_newer_schema_is_left_to_newer_code_unless_it_says_that_this_code_works(empty: str) -> None:

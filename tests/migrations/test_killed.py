@@ -13,7 +13,7 @@ from support.databases import make_database
 
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import MigrationError
-from remit.migrations import run
+from remit.migrations import run, state
 from remit.migrations.rehearse.retry import Shape, read_shape
 from remit.migrations.runner.control import MARK_SESSION, Control
 from remit.migrations.runner.model import Limits
@@ -71,7 +71,7 @@ def read(dsn: str) -> Shape:
 
 
 def test_our_newest_revisions_run_again_after_a_kill_at_each_statement(killer: Killer, database: str) -> None:
-    run.upgrade(killer.dsn, run.known_revisions()[-NEWEST - 1])
+    run.upgrade(killer.dsn, state.known_revisions()[-NEWEST - 1])
     killed = killer.kill_at_each(partial(migrate_own, killer.dsn))
     assert sum(statement.startswith("UPDATE alembic_version") for statement in killed) == NEWEST
     assert len(killed) >= 3 * NEWEST

@@ -12,7 +12,7 @@ from migrations.projects import make_project
 
 from remit.cli import run_command
 from remit.db.errors import MigrationError
-from remit.migrations import run
+from remit.migrations import run, state
 from remit.migrations.runner import run as runner
 from remit.migrations.runner.control import Control
 from remit.migrations.runner.model import Limits, LockedError
@@ -87,9 +87,9 @@ def test_attempts_end_and_the_next_run_goes_on(empty: str) -> None:
     ):
         run.upgrade(empty, "head", FEW)
     assert "(report, remit, idle in transaction" in str(raised.value)
-    assert run.current(empty) == "0004"
+    assert state.current(empty) == "0004"
     outcome = run.upgrade(empty)
-    assert (outcome.before, outcome.after) == (("0004",), (run.head_revision(),))
+    assert (outcome.before, outcome.after) == (("0004",), (state.head_revision(),))
     assert outcome.left == ()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remit.migrations import run
+from remit.migrations import run, state
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.project import make_project
 from remit.migrations.plan import PlannedRevision, make_plan, name_mode
@@ -20,7 +20,7 @@ from remit.migrations.rehearse.run import rehearse
 ROOT = Path(__file__).parents[2]
 MODES = {f"{name_mode(mode).title().replace(' ', '')}Lock": mode for mode in Mode}
 NEWEST = 3
-FROM = os.environ.get("REMIT_REHEARSE_FROM") or run.known_revisions()[-NEWEST - 1]
+FROM = os.environ.get("REMIT_REHEARSE_FROM") or state.known_revisions()[-NEWEST - 1]
 Locks = dict[str, str]
 
 

@@ -21,11 +21,11 @@ db_commands.command(epilog="$ remit db upgrade --dry-run")(upgrade)
 def current(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show which revision the database is at, and whether it is the newest."""
     from remit.db.connect import open_database_blocking
-    from remit.migrations import run
+    from remit.migrations import state
 
     with open_database_blocking(configured(data_dir=data_dir)) as dsn:
-        revision = run.current(dsn)
-    head = run.head_revision()
+        revision = state.current(dsn)
+    head = state.head_revision()
     text = f"The database is at revision {revision or 'nothing'}, the newest is {head}: run `remit db upgrade`."
     if revision == head:
         text = f"The database is at revision {revision}, the newest."
@@ -66,18 +66,18 @@ def restore(
     """Fill the database from a dump: all of it or, on any error, nothing."""
     from remit.db.backup import restore_database
     from remit.db.connect import open_database_blocking
-    from remit.migrations import run
+    from remit.migrations import state
 
     settings = configured(data_dir=data_dir)
     restore_database(settings, file, replace=replace)
     with open_database_blocking(settings) as dsn:
-        revision = run.current(dsn)
+        revision = state.current(dsn)
     show(
         as_json,
-        {"file": str(file), "revision": revision, "head": run.head_revision()},
+        {"file": str(file), "revision": revision, "head": state.head_revision()},
         f"Restored {file}, at revision {revision}.",
     )
-    if revision != run.head_revision() and not as_json:
+    if revision != state.head_revision() and not as_json:
         print_line("Now run `remit db upgrade`.")
 
 

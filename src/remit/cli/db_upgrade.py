@@ -107,10 +107,10 @@ def _show_plan(revision: str, config: Path | None, data_dir: Path | None, *, as_
             heads, loaded = read_project_heads(config), load_config(config)
         else:
             from remit.db.connect import open_database_blocking
-            from remit.migrations import run
+            from remit.migrations import run, state
 
             with open_database_blocking(configured(data_dir=data_dir)) as dsn:
-                current = run.current(dsn)
+                current = state.current(dsn)
             heads, loaded = ((current,) if current else ()), run.make_config()
         plan = make_plan(make_project(loaded, heads, revision))
     except LintError as error:

@@ -168,7 +168,7 @@ async def _database(settings: "Settings", *, offline: bool) -> list[Finding]:
     from remit.db.connect import open_database
     from remit.db.errors import DatabaseSetupError
     from remit.db.pool import Database
-    from remit.migrations.run import examine
+    from remit.migrations.state import examine
 
     try:
         async with open_database(settings) as dsn:

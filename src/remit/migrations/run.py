@@ -2,21 +2,17 @@
 
 import logging
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
-from remit.db.connect import check_version, connect
-from remit.migrations.compatibility import find_problem, read_compatible_since
+from remit.db.connect import check_version
 from remit.migrations.runner import run as runner
 from remit.migrations.runner.model import Limits, Outcome, Tell
+from remit.migrations.state import examine, head_revision, known_revisions
 
 logger = logging.getLogger(__name__)
 
@@ -43,31 +39,6 @@ def history() -> list[Revision]:
     """Every revision, oldest first."""
     scripts = ScriptDirectory.from_config(make_config()).walk_revisions()
     return [Revision(script.revision, script.doc) for script in reversed(list(scripts))]
-
-
-def head_revision() -> str:
-    """The revision that this code expects of a database."""
-    return known_revisions()[-1]
-
-
-@cache
-def known_revisions() -> tuple[str, ...]:
-    """The revisions of this version, oldest first."""
-    return tuple(revision.id for revision in history())
-
-
-def current(dsn: str) -> str | None:
-    """The revision a database is at; None when it was never migrated."""
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(dsn), poolclass=NullPool)
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def examine(dsn: str) -> tuple[str | None, str | None]:
-    """The revision that a database is at, and what keeps this version from it; None if nothing does."""
-    revision = current(dsn)
-    newer = revision is not None and revision not in known_revisions()
-    return revision, find_problem(known_revisions(), revision, read_compatible_since(dsn) if newer else None)
 
 
 def upgrade(dsn: str, revision: str = "head", limits: Limits | None = None, tell: Tell = logger.info) -> Outcome:
