@@ -37,7 +37,7 @@ def rehearse_rekeying() -> Report:
             f"[alembic]\nscript_location = {package}\npath_separator = newline\n"
             f"version_locations = {package / 'versions'}\n    {ROOT / 'benchmarks' / 'rekey'}\n"
         )
-        from remit.migrations.run import head_revision
+        from remit.migrations.state import head_revision
 
         return _rehearse(config, f"{head_revision()}:rekey_2", 4_000_000)
 

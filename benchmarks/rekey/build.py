@@ -8,7 +8,7 @@ Beside readers and writers, as a unique index; the table goes on under its old k
 from alembic import op
 
 from remit.migrations.online import execute
-from remit.migrations.run import head_revision
+from remit.migrations.state import head_revision
 
 revision = "rekey_1"
 down_revision = head_revision()
