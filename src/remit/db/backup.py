@@ -123,10 +123,13 @@ def _read_major(tools: Binaries) -> int:
 
 def _restore(dsn: str, tools: Binaries, file: Path, *, replace: bool) -> None:
     listed = _run([tools.program("pg_restore"), "--list", str(file)])
-    coming = set(re.findall(r"^\d+; \d+ \d+ TABLE public (\S+)", listed, re.MULTILINE))
-    if "alembic_version" not in coming:
+    coming = {
+        kind: set(re.findall(rf"^\d+; \d+ \d+ {kind} public ([^\s(]+)", listed, re.MULTILINE))
+        for kind in ("TABLE", "FUNCTION")
+    }
+    if "alembic_version" not in coming["TABLE"]:
         raise BackupError(f"{file} is not a dump of Remit: it has no migrated tables")
-    preamble = _make_room(dsn, coming, replace=replace)
+    preamble = _make_room(dsn, coming["TABLE"], coming["FUNCTION"], replace=replace)
     with connect(dsn) as connection:
         server = connection.info.server_version // 10000
     address, environment = _hide_password(dsn)
@@ -176,7 +179,14 @@ def _copy(source: IO[bytes], target: IO[bytes], *, drop: bytes) -> None:
     shutil.copyfileobj(source, target, _CHUNK_BYTES)
 
 
-def _make_room(dsn: str, coming: set[str], *, replace: bool) -> bytes:
+_FUNCTIONS = """
+SELECT p.oid::regprocedure::text FROM pg_proc p
+ WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%s)
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+"""
+
+
+def _make_room(dsn: str, tables: set[str], functions: set[str], *, replace: bool) -> bytes:
     """The statements that empty the database; raises BackupError if it is not empty and may not be emptied."""
     with connect(dsn) as connection:
         rows = connection.execute(
@@ -190,7 +200,7 @@ def _make_room(dsn: str, coming: set[str], *, replace: bool) -> bytes:
             return b""
         if not replace:
             raise BackupError("the database is not empty; restore into an empty one, or add --replace to overwrite it")
-        foreign = sorted(present - _OURS - coming)
+        foreign = sorted(present - _OURS - tables)
         if foreign:
             raise BackupError(
                 f"the database also holds what is not Remit's ({', '.join(foreign[:5])}); restore into one of its own"
@@ -199,6 +209,11 @@ def _make_room(dsn: str, coming: set[str], *, replace: bool) -> bytes:
             sql.SQL("DROP TABLE {} CASCADE;\n").format(sql.Identifier("public", name)) for name in sorted(present)
         ]
         drops.append(sql.SQL("DROP SCHEMA IF EXISTS procrastinate CASCADE;\n"))
+        # PostgreSQL has written these with their arguments and quotes.
+        drops += [
+            sql.SQL(f"DROP FUNCTION {signature};\n")
+            for (signature,) in connection.execute(_FUNCTIONS, [sorted(functions)])
+        ]
         text = sql.SQL("").join(
             [sql.SQL("SET LOCAL lock_timeout = '10s';\nSET LOCAL client_min_messages = warning;\n"), *drops]
         )
