@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.7, help="of one case in one round")
     parser.add_argument("--rows", type=int, default=1_000_000, help="tasks to reconcile and to backfill")
     parser.add_argument("--backfilled", type=int, default=200_000, help="how many of them without relationships")
+    parser.add_argument("--delivered", type=int, default=20_000, help="tasks to backfill beside SpiceDB")
     parser.add_argument("--parts", nargs="*", default=["requests", "shadow", "rows", "beside"])
     parser.add_argument("--output", type=Path, help="folder for the page and the plot")
     options = parser.parse_args()

@@ -12,13 +12,16 @@ from typing import Any
 
 import psycopg
 
-from traffic.elsewhere_processes import environment_of, make_database, run_process
+from traffic.elsewhere_processes import environment_of, make_database, run_process, settle
 from traffic.load import Client
 from traffic.processes import mebibytes
 from traffic.tenants import Tenant, make_tenants
 
 TESTS = Path(__file__).parents[2] / "tests"
 SECONDS_TO_START = 4
+SECONDS_TO_TURN = 0.1
+# More than a backfill of the default rate registers in the two turns of a round, each of a second at most.
+ROWS_OF_A_ROUND = 1500
 # SpiceDB's own bookkeeping of a version, and its word for no relation of a subject.
 _TO_SPICEDB = """
 COPY (
@@ -37,10 +40,11 @@ _COLUMNS = "namespace, object_id, relation, userset_namespace, userset_object_id
 
 def measure_rows(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
     database = make_database(dsn, "bench_rows")
-    tenants = make_tenants(database, {"enforce": "enforce"}, outboxed=False)
-    tenant = tenants["enforce"]
+    tenants = make_tenants(database, {"enforce": "enforce", "adopted": "write"}, outboxed=False)
+    tenant, adopted = tenants["enforce"], tenants["adopted"]
     tenant.fill(database, options.rows - options.backfilled, registered=True)
     tenant.fill(database, options.backfilled, registered=False)
+    adopted.fill(database, options.rounds * ROWS_OF_A_ROUND, registered=False)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
     found: dict[str, Any] = {"rows": options.rows, "backfilled": options.backfilled}
@@ -51,21 +55,27 @@ def measure_rows(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
         database, "reconcile", "--tenant", tenant.name, "--type", "task", "--rate", "1000000"
     )
     with run_process(database) as port:
-        found["latency"] = asyncio.run(_beside_reconciliation(database, port, tenant, options))
+        found["latency"] = {
+            command: asyncio.run(_beside(command, database, port, tenant, of, options))
+            for command, of in (("reconcile", tenant), ("backfill", adopted))
+        }
     return found
 
 
 def measure_rows_beside_spicedb(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
-    """A reconciliation with a SpiceDB on PostgreSQL that holds everything."""
+    """The same with a SpiceDB on PostgreSQL that holds everything, and what a backfill leaves to deliver."""
     sys.path.insert(0, str(TESTS))
     from support.spicedb_host import run_spicedb
 
     database = make_database(dsn, "bench_rows_beside")
-    tenant = make_tenants(database, {"enforce": "enforce"}, outboxed=False)["enforce"]
+    tenants = make_tenants(database, {"enforce": "enforce", "adopted": "write"}, outboxed=False)
+    tenant, adopted = tenants["enforce"], tenants["adopted"]
     tenant.fill(database, options.rows, registered=True)
+    adopted.fill(database, options.delivered, registered=False)
     with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute("CREATE DATABASE bench_spicedb")
     store = dsn.replace("@/remit?", "@/bench_spicedb?")
+    found: dict[str, Any] = {}
     with run_spicedb(postgres=store) as spice:
         elsewhere = {
             "REMIT_AUTHZ_ENGINE": "spicedb",
@@ -75,8 +85,17 @@ def measure_rows_beside_spicedb(dsn: str, options: argparse.Namespace) -> dict[s
         }
         with run_process(database, **elsewhere):  # it writes the schema
             _copy(database, store)
-        arguments = ("reconcile", "--tenant", tenant.name, "--rate", "1000000")
-        return {"beside_rows": options.rows, "beside": _run_command(database, *arguments, **elsewhere)}
+        found["reconcile"] = _run_command(
+            database, "reconcile", "--tenant", tenant.name, "--rate", "1000000", **elsewhere
+        )
+        found["backfill"] = _run_command(
+            database, "backfill", "--tenant", adopted.name, "--type", "task", "--rate", "1000000", **elsewhere
+        )
+        with run_process(database, **elsewhere):
+            began = time.monotonic()
+            settle(database)
+            found["delivery"] = {"seconds": time.monotonic() - began, "memory": []}
+    return {"beside_rows": options.rows, "beside_backfilled": options.delivered, "beside": found}
 
 
 def _copy(database: str, store: str) -> None:
@@ -94,24 +113,32 @@ def _copy(database: str, store: str) -> None:
             connection.execute("VACUUM ANALYZE")
 
 
-async def _beside_reconciliation(
-    dsn: str, port: int, tenant: Tenant, options: argparse.Namespace
+async def _beside(
+    command: str, dsn: str, port: int, tenant: Tenant, of: Tenant, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Latencies of requests while a reconciliation of the default rate runs, and while it is stopped, in turn."""
+    """Latencies of requests while a command of the default rate runs, and while it is stopped, in turn.
+
+    Args:
+        command: `reconcile` or `backfill`.
+        dsn: the database.
+        port: of the server.
+        tenant: whose member asks.
+        of: whose rows the command is about.
+        options: rounds, and seconds of each turn.
+    """
     client = Client([port], 1)
     await client.open()
     found: dict[str, list[float]] = {"with": [], "without": []}
-    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
+    process = _start(dsn, command, "--tenant", of.name, "--type", "task")
     try:
         await client.run(tenant.get, seconds=SECONDS_TO_START)
         for number in range(options.rounds * 2):
             pair = [("with", signal.SIGCONT), ("without", signal.SIGSTOP)]
             for name, way in pair if number % 2 else pair[::-1]:
                 if process.poll() is not None:
-                    process = _start(dsn, "reconcile", "--tenant", tenant.name, "--type", "task")
-                    await asyncio.sleep(SECONDS_TO_START)
+                    raise SystemExit(f"{command} ended with {process.returncode} before the rounds did: add rows")
                 process.send_signal(way)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(SECONDS_TO_TURN)
                 found[name] += (await client.run(tenant.get, seconds=options.seconds)).latencies
     finally:
         process.kill()
