@@ -48,7 +48,8 @@ async def test_differences_land_in_the_matrix(own_server: Server, own_world: Wor
 
 async def test_drift_and_errors_of_an_engine_elsewhere(own_server: Server, own_world: World, fake: FakeAgent) -> None:
     world, state = own_world, own_server.app.state
-    task = await world.alice.make_task(await world.make_agent(fake.url))
+    agent = await world.make_agent(fake.url)
+    task = await world.alice.make_task(agent)
     await move(world.seed, world.tenant_id, "shadow", own_server)
     remote = MemoryRemote(world.seed, state.engine.schema, live=False)
     elsewhere = Elsewhere(remote, SubjectNames(), 0.2)
@@ -61,6 +62,13 @@ async def test_drift_and_errors_of_an_engine_elsewhere(own_server: Server, own_w
     remote.trouble = down()
     assert (await shadow.compare(asked)).kind == "engine_error"
     assert (await shadow.compare(replace(asked, roles=False))).outcome == "unknown"
+    # What he asked for is done by the time it is compared: nothing is left to backfill.
+    remote.trouble = None
+    deleted = await world.alice.make_task(agent)
+    assert (await world.alice.delete(f"/tasks/{deleted['id']}")).status_code == 200
+    await remote.take_over()
+    done = await shadow.compare(replace(asked, permission="delete", resource=Resource("task", deleted["id"])))
+    assert (done.outcome, done.kind) == ("would_deny", "stale")
     # An engine that hangs keeps nobody waiting: requests are answered, and what does not fit is dropped.
     remote.trouble, remote.hold = None, asyncio.Event()
     slow = Shadow(own_server.database, state.engine, Elsewhere(remote, SubjectNames(), 20))

@@ -1,5 +1,6 @@
 """`remit authz validate` answers the same on the embedded engine, on SpiceDB's library and on a running SpiceDB."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,11 @@ import pytest
 from authz.test_conformance import FILES
 from support.certificates import make_certificate
 from support.spicedb_host import TOKEN, SpiceProcess, run_spicedb
+
+from remit.authz.remote import RemoteError
+from remit.authz.schema import parse_schema
+from remit.authz.spicedb import SpiceDB
+from remit.settings import Settings
 
 SCHEMA = """
 schema: |-
@@ -136,6 +142,22 @@ def test_a_server_over_tls_is_asked_over_tls(files: list[Path], tmp_path: Path) 
         for options, words in (([], "REMIT_SPICEDB_CA"), (["--no-tls"], "leave --no-tls out if it serves TLS")):
             refused = validate(*command, *options, REMIT_SPICEDB_TOKEN=TOKEN)
             assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+        # So does the engine of a server.
+        told: dict[str, Any] = {"spicedb_endpoint": server.endpoint, "spicedb_token": server.token}
+        asyncio.run(ask(Settings(**told, spicedb_ca=certificate)))
+        for wrong in (Settings(**told), Settings(**told, spicedb_tls=False)):
+            with pytest.raises(RemoteError) as away:
+                asyncio.run(ask(wrong))
+            assert away.value.transient
+
+
+async def ask(settings: Settings) -> None:
+    """Connect as a server does, and have an answer."""
+    remote = SpiceDB.open(settings)
+    try:
+        await remote.find_schema_change(parse_schema("definition user {}"))
+    finally:
+        await remote.aclose()
 
 
 def test_a_server_in_use_is_left_alone(files: list[Path]) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
+from faults.adoption import judge
 from faults.checker import Kind, check_history
 from faults.history import Action, Entry, History, Terms, read_history
 
@@ -92,6 +93,26 @@ def test_where_roles_decide_members_read_and_a_share_changes_nothing() -> None:
     assert told(*lines, judge="roles") == []
     assert told(*lines, (9, 10, "bob", "read", 404), judge="roles") == ["grantee-refused"]
     assert told(*lines, (9, 10, "mallory", "read", 200), judge="roles") == ["unauthorized-read"]
+
+
+def test_an_adoption_is_judged_by_roles_and_then_by_relationships() -> None:
+    def read(start: float, who: str, status: int) -> Entry:
+        return Entry("read", who, "task", start, start + 0.5, status)
+
+    enforced = (20.0, 21.0)
+    changes = [
+        Entry("share", "root", "task", 5, 6, 200, "bob"),
+        Entry("revoke", "root", "task", 30, 31, 200, "bob"),
+    ]
+    good = [read(2, "carol", 200), read(25, "bob", 200), read(25, "carol", 404), read(32, "bob", 404)]
+    # Around the switch both rules are right.
+    good += [read(20.5, "carol", 404), read(20.6, "carol", 200)]
+    assert judge([*changes, *good], {"task": "alice"}, enforced) == []
+    bad = [read(3, "carol", 404), read(26, "carol", 200), read(27, "alice", 404), read(33, "bob", 200)]
+    found = judge([*changes, *good, *bad], {"task": "alice"}, enforced)
+    assert [violation.kind for violation in found] == [
+        "grantee-refused", "unauthorized-read", "creator-refused", "after-revocation",
+    ]  # fmt: skip
 
 
 def test_a_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:

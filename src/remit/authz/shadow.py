@@ -21,6 +21,7 @@ from remit.authz.errors import AuthzError, translate_database_errors
 from remit.authz.explain import explain
 from remit.authz.model import Resource, Subject
 from remit.authz.overlay import overlay_sql
+from remit.authz.reconcile.rows import KINDS
 from remit.authz.roles import Roles
 from remit.db.params import Params
 from remit.errors import AuthorizationUnavailable
@@ -53,7 +54,7 @@ EXPLANATIONS: Final[dict[Class, str]] = {
     "not_backfilled": "The resource has no relationships yet: `remit authz backfill`.",
     "drift": "The engine elsewhere holds something else than the local relationships: `remit authz reconcile`.",
     "model_difference": "Roles and relationships differ in meaning here: `remit authz why` shows the path or its gap.",
-    "stale": "The answer changed between the request and the comparison, or a delivery is pending.",
+    "stale": "Between the request and the comparison it was deleted or the answer changed, or a delivery is pending.",
     "engine_error": "The engine gave no answer.",
 }
 
@@ -155,11 +156,14 @@ class Shadow:
         roles = Roles(self._engine).check_sql(params, subject, principal.tenant_id, *question)
         local = self._engine.check_sql(params, subject, *question)
         known = overlay_sql(params, self._engine, subject, principal.tenant_id, *question)
-        registered = "TRUE"
+        registered, gone = "TRUE", "FALSE"
         if resource.type != "tenant":
             home = Subject("tenant", principal.tenant_id)
             registered = self._engine.check_sql(params, home, "tenant", resource.type, id)
-        statement = f"SELECT {roles} AS roles, {local} AS local, {known} AS known, {registered} AS registered"
+        if (kind := KINDS.get(resource.type)) is not None:
+            gone = f"NOT EXISTS (SELECT FROM {kind.table} t WHERE t.id = {id} AND {kind.alive})"
+        columns = {"roles": roles, "local": local, "known": known, "registered": registered, "gone": gone}
+        statement = "SELECT " + ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
         with translate_database_errors():
             async with self._database.connection() as connection:
                 row = await connection.fetchrow(statement, *params.values)
@@ -175,7 +179,7 @@ class Shadow:
 
 
 def _classify(row: asyncpg.Record, roles: bool, answer: bool) -> Class:
-    if row["roles"] != roles or (row["known"] != "ask" and row["local"] != answer):
+    if row["gone"] or row["roles"] != roles or (row["known"] != "ask" and row["local"] != answer):
         return "stale"
     if not row["registered"]:
         return "not_backfilled"
