@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 from support.agent import FakeAgent
 from support.commands import remit
 from support.graph import World, make_world, open_seeder
@@ -18,6 +19,7 @@ from support.outbox import relay, spicedb_settings
 from support.server import Server, serve
 from support.spicedb_host import SpiceProcess, run_spicedb
 
+from remit.authz.measure import Measures
 from remit.authz.model import Relationship, Resource
 from remit.authz.remote import Delivery, RemoteError
 from remit.authz.schema_print import print_schema
@@ -127,6 +129,23 @@ async def test_a_scrape_has_what_was_designed(database: str, spice: SpiceProcess
     assert value("remit_reconciliation_oldest_seconds", type="task") >= 3600
     secrets = [*(label for _, labels in seen for label in labels if task["id"] in label[1])]
     assert secrets == [], "no ids in labels"
+
+
+async def test_a_revocation_that_waits_is_told_and_told_louder(world: World) -> None:
+    measures = Measures(world.seed.database)
+    told = []
+    for age in (10, 20, 50):
+        await world.seed.fetch(
+            "INSERT INTO outbox (tenant_id, resource_type, resource_id, version, revocation, created_at)"
+            " VALUES ($1, 'task', $2, 1, 1, now() - $3 * interval '1 second')",
+            world.tenant_id,
+            new_id(),
+            age,
+        )
+        with capture_logs() as lines:
+            await measures.measure_outbox()
+        told.append([line["log_level"] for line in lines])
+    assert told == [[], ["warning"], ["critical"]]
 
 
 async def test_one_bad_resource_among_many_keeps_none_back(database: str, spice: SpiceProcess, fake: FakeAgent) -> None:
