@@ -87,8 +87,10 @@ def _show(outcome: "Outcome", *, as_json: bool) -> None:
         return
     if before == after:
         print_line(f"The database is at revision {after} already.")
+    elif before is None:
+        print_line(f"The database had no tables and is at revision {after} now.")
     else:
-        print_line(f"The database went from revision {before or 'nothing'} to {after}.")
+        print_line(f"The database went from revision {before} to {after}.")
     for text in outcome.left:
         print_line(f"Left behind: {text}.")
     for text in outcome.notes:

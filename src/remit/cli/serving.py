@@ -52,13 +52,23 @@ async def open_served_database(settings: "Settings") -> AsyncIterator[str]:
         DatabaseSetupError: the database cannot be started, or needs `remit db upgrade`.
     """
     from remit.db.connect import open_database
-    from remit.migrations.run import upgrade
     from remit.migrations.state import check_revision
 
     async with open_database(settings, watch=True) as dsn:
-        await asyncio.to_thread(upgrade if settings.database_url is None else check_revision, dsn)
+        await asyncio.to_thread(_migrate if settings.database_url is None else check_revision, dsn)
         await _check_schema(settings, dsn)
         yield dsn
+
+
+def _migrate(dsn: str) -> None:
+    """Bring an embedded database up to date; what does it is loaded only where there is something to do."""
+    from remit.migrations.state import examine
+
+    _, problem = examine(dsn)
+    if problem is not None:
+        from remit.migrations.run import upgrade
+
+        upgrade(dsn)
 
 
 async def serve_until_stopped(app: "FastAPI", listener: socket.socket) -> None:

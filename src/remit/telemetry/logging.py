@@ -91,6 +91,7 @@ def configure_logging(style: Literal["console", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # One line a request is written by our own middleware; the libraries' lines would repeat it, URLs included.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    # One line a request is written by our own middleware; the libraries' lines would repeat it, URLs included. Alembic
+    # tells of each of its parts that it has loaded it.
+    for name in ("uvicorn.access", "httpx", "httpcore", "alembic.runtime.plugins"):
         logging.getLogger(name).setLevel(logging.WARNING)
