@@ -47,6 +47,7 @@ PROOFS: dict[str, Proof] = {
     "concurrently-on-partitioned": prove_failure,
     "constraint-missing-not-valid": prove_work_under_lock,
     "disallowed-unique-constraint": prove_work_under_lock,
+    "default-dropped-too-early": prove_old_queries,
     "downgrade-cannot-restore": prove_way_back,
     "downgrade-loses-data": prove_way_back,
     "dropped-but-code-names-it": prove_old_queries,

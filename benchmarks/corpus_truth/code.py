@@ -41,7 +41,7 @@ def _list_queries(place: Place) -> list[str]:
             return [str(query) for (query,) in connection.execute(_COLUMNS.encode())]
     found = []
     for value in vars(place.load_app()).values():
-        if isinstance(value, str) and value.startswith("SELECT "):
+        if isinstance(value, str) and value.startswith(("SELECT ", "INSERT ")):
             found.append(value.replace(":user_id", "1001"))
         elif hasattr(value, "__table__"):
             statement = select(value).limit(1)

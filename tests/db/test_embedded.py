@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +21,7 @@ from remit.db.cluster import is_alive
 from remit.db.connect import check_version, open_database
 from remit.db.embedded import EmbeddedPostgres, stop_server
 from remit.db.errors import DataDirectoryError, ServerFailedError, UnsupportedServerError, WrongMajorVersionError
+from remit.db.throwaway import remove_unused
 from remit.settings import Settings
 
 _HOLD = """
@@ -228,3 +230,13 @@ def test_a_server_that_is_too_old_is_refused_by_name() -> None:
         with pytest.raises(UnsupportedServerError, match=r"^PostgreSQL 14\.2 is too old: Remit needs 15 or newer"):
             check_version(f"postgresql://someone@127.0.0.1:{port}/x?sslmode=disable&gssencmode=disable")
         server.join()
+
+
+def test_kept_clusters_that_nobody_used_for_a_month_go(tmp_path: Path) -> None:
+    days = {"18.6-1": 40, "18.5-1": 40, "18.4-1": 20, "new-dead": 2, "new-at-work": 0}
+    now = time.time()
+    for name, age in days.items():
+        (tmp_path / name / "data").mkdir(parents=True)
+        os.utime(tmp_path / name, (now - age * 86_400, now - age * 86_400))
+    remove_unused(tmp_path, tmp_path / "18.6-1")
+    assert {child.name for child in tmp_path.iterdir()} == {"18.6-1", "18.4-1", "new-at-work"}

@@ -95,3 +95,50 @@ def test_names_of_another_schema_and_in_quotes(make_project: MakeProject, statem
     findings = lint(load_project(config, "0002:head")).findings
     offered = [check(finding.fix) for finding in findings if finding.level == "error"]
     assert QUALIFIED[statement] in offered, offered
+
+
+def test_a_new_serial_key_keeps_its_sequence_and_fills_old_rows() -> None:
+    code = rewrite("adding-serial-primary-key-field", "ALTER TABLE events ADD COLUMN a int, ADD n serial PRIMARY KEY")
+    assert find_sql(code or "") == [
+        "CREATE SEQUENCE events_n_seq AS int4",
+        "ALTER TABLE events ADD COLUMN a int, ADD COLUMN n int4",
+        "ALTER SEQUENCE events_n_seq OWNED BY events.n",
+        "ALTER TABLE events ALTER COLUMN n SET DEFAULT nextval('events_n_seq')",
+        "UPDATE events SET n = DEFAULT WHERE ctid = ANY(ARRAY(SELECT ctid FROM events WHERE n IS NULL LIMIT 1000))",
+        "ALTER TABLE events ADD CONSTRAINT ck_events_n CHECK (n IS NOT NULL) NOT VALID",
+        "ALTER TABLE events VALIDATE CONSTRAINT ck_events_n",
+        "DROP INDEX CONCURRENTLY IF EXISTS events_pkey",
+        "CREATE UNIQUE INDEX CONCURRENTLY events_pkey ON events (n)",
+        "ALTER TABLE events ALTER COLUMN n SET NOT NULL",
+        "ALTER TABLE events ADD CONSTRAINT events_pkey PRIMARY KEY USING INDEX events_pkey",
+        "ALTER TABLE events DROP CONSTRAINT ck_events_n",
+    ]
+
+
+def test_a_key_over_an_index_keeps_what_the_constraint_said() -> None:
+    sql = "ALTER TABLE users ADD CONSTRAINT one UNIQUE (a) INCLUDE (b) DEFERRABLE INITIALLY DEFERRED"
+    assert find_sql(rewrite("disallowed-unique-constraint", sql) or "")[1:] == [
+        "CREATE UNIQUE INDEX CONCURRENTLY one ON users (a) INCLUDE (b)",
+        "ALTER TABLE users ADD CONSTRAINT one UNIQUE USING INDEX one DEFERRABLE INITIALLY DEFERRED",
+    ]
+
+
+def test_only_the_block_is_moved_into_a_block(make_project: MakeProject) -> None:
+    config = make_project()
+    write_revision(
+        config.parent,
+        'op.add_column("users", sa.Column("a", sa.Text))\n'
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("ix_a", "users", ["a"], postgresql_concurrently=True)\n'
+        'op.add_column("users", sa.Column("b", sa.Text))',
+    )
+    findings = lint(load_project(config, "0001:head")).findings
+    [finding] = [item for item in findings if item.rule == "autocommit-commits-earlier-half"]
+    assert finding.fix == (
+        "# this revision ends before the block, which is the next one\n"
+        "# the next revision, in a transaction of its own\n"
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("CREATE INDEX CONCURRENTLY ix_a ON users (a)")\n'
+        "# the next revision, in a transaction of its own\n"
+        'op.execute("ALTER TABLE users ADD COLUMN b TEXT")'
+    )

@@ -86,6 +86,11 @@ def miss_revision(config: Path) -> None:
     write_revision(config.parent, "pass", down="0000")
 
 
+def repeat_id(config: Path) -> None:
+    file = write_revision(config.parent, "pass")
+    (file.parent / "0002_again.py").write_text(file.read_text())
+
+
 def break_settings(config: Path) -> None:
     (config.parent / "pyproject.toml").write_text("[tool.remit.lint]\nsmall_tabels = []\n")
 
@@ -106,6 +111,7 @@ def break_settings(config: Path) -> None:
         (write_nonsense, "revision 0002 at"),
         (fail_everywhere, "the moon is missing"),
         (miss_revision, "0000"),
+        (repeat_id, "Revision 0002 is present more than once"),
         (break_settings, "small_tabels"),
     ],
 )  # fmt: skip
@@ -171,7 +177,7 @@ def test_revision_that_reads_the_database_is_executed(make_project: MakeProject,
     document = json.loads(out)
     assert code == 1
     found = {finding["rule"]: finding for finding in document["findings"]}
-    assert (found["executed-to-be-judged"]["revision"], found["executed-to-be-judged"]["level"]) == ("0002", "note")
+    assert (found["executed-to-be-judged"]["revision"], found["executed-to-be-judged"]["level"]) == ("0002", "warn")
     assert found["adding-required-field"]["line"] == 14
     assert found["invalid-index-passes"]["line"] == 17
     assert "ADD CONSTRAINT uq_users_age" in found["disallowed-unique-constraint"]["sql"]

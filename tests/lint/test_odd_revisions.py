@@ -18,6 +18,8 @@ def test_odd_revision(make_project: MakeProject, name: str) -> None:
     if "before" in case:
         write_revision(config.parent, case["before"])
         down = "0002"
+    if "app" in case:
+        (config.parent / "app.py").write_text(case["app"])
     write_revision(config.parent, case["up"], "0009", down)
     findings = lint(load_project(config, f"{down}:head")).findings
     found = {finding.rule for finding in findings if finding.level != "note"}

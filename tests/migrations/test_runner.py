@@ -148,6 +148,22 @@ def test_an_invalid_index_of_an_earlier_run_is_not_taken_for_a_success(empty: st
     assert count_invalid(empty) == 0
 
 
+@pytest.mark.parametrize(("name", "done"), [("ix_users_age", True), ("ix_users_ag", False)])
+def test_only_an_index_that_was_there_can_be_gone(empty: str, tmp_path: Path, name: str, done: bool) -> None:
+    made = 'op.create_index("ix_users_age", "users", ["age"])'
+    drop = f'with op.get_context().autocommit_block():\n    op.execute("DROP INDEX CONCURRENTLY {name}")'
+    config, tell = make_project(tmp_path, empty, made, drop), Teller()
+    upgrade_project(config, "0002", QUICK, tell)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("DROP INDEX ix_users_age")  # as a run that was interrupted had done it
+    if done:
+        assert upgrade_project(config, "head", QUICK, tell).after == ("0003",)
+        assert tell.find("was gone already, by an interrupted run")
+    else:
+        with pytest.raises(MigrationError, match="no earlier revision names it"):
+            upgrade_project(config, "head", QUICK, tell)
+
+
 def test_what_is_left_behind_ends_with_one(empty: str, tmp_path: Path, capsys: Capture) -> None:
     config = make_project(tmp_path, empty, NOT_VALID)
     upgrade_project(config, "0001", QUICK, Teller())
@@ -277,6 +293,11 @@ def fail_in_revision(config: Path) -> None:
     file.write_text(file.read_text().replace("    pass\n", "    raise LookupError('the moon is missing')\n", 1))
 
 
+def add_head(config: Path) -> None:
+    versions = config.parent / "migrations" / "versions"
+    (versions / "0009.py").write_text((versions / "0002.py").read_text().replace('"0002"', '"0009"'))
+
+
 def add_again(config: Path) -> None:
     file = config.parent / "migrations" / "versions" / "0002.py"
     file.write_text(
@@ -294,6 +315,7 @@ def add_again(config: Path) -> None:
         (use_nothing, "127.0.0.1"),
         (run_nothing, "ran no migrations"),
         (fail_in_revision, "the moon is missing"),
+        (add_head, "or `heads` for all"),
         (add_again, "if an earlier run was interrupted it did this"),
     ],
 )

@@ -3,16 +3,19 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count, takewhile
 from typing import Any, NoReturn
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.exc import CompileError, SAWarning
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.visitors import iterate
 
 from remit.migrations.lint.errors import NeedsDatabaseError
 from remit.migrations.lint.parse import SyntaxUnknownError, parse
@@ -31,13 +34,23 @@ def render_sql(construct: Any, parameters: Any = None) -> str:
     if isinstance(construct, ExecutableDDLElement):
         return str(construct.compile(dialect=_RENDERER)).strip()
     takes = isinstance(values, Mapping) and not isinstance(construct, UpdateBase)  # which has values of its own
-    bound = construct.params(values) if takes else construct
+    bound = construct.params(_gather_lists(construct, values)) if takes else construct
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SAWarning)  # about how values look when they are written out
             return _compile(bound, keys, literal_binds=True)
-    except (CompileError, NotImplementedError, TypeError, ValueError, AttributeError):
+    except (SQLAlchemyError, NotImplementedError, TypeError, ValueError, AttributeError):
         return _compile(bound, keys, render_postcompile=True)  # a list is so many parameters
+
+
+def _gather_lists(construct: ClauseElement, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by the names that a statement has for them: SQLAlchemy sends a list as `name_1`, `name_2`, …"""
+    found = dict(values)
+    for element in iterate(construct):
+        if isinstance(element, BindParameter) and element.expanding and element.key not in found:
+            names = takewhile(found.__contains__, (f"{element.key}_{number}" for number in count(1)))
+            found[element.key] = [found[name] for name in list(names)]
+    return found
 
 
 def _compile(construct: ClauseElement, keys: list[str] | None, **options: bool) -> str:

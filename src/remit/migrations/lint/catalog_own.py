@@ -181,6 +181,14 @@ OWN = (
         "pass  # first a release whose code does not name it, then the migration",
     ),
     Rule(
+        "default-dropped-too-early", "error", "The default of a new required column is dropped at once",
+        "{table}.{column} is new and NOT NULL, and loses its default: running code, which does not know the column, "
+        "can insert nothing more",
+        "The code of before runs on while the migration does, and after it until all of it is replaced. It names no "
+        "value for a column that it does not know; the default has to stay until all code writes one.",
+        "pass  # the default stays; a migration after the release whose code writes the column drops it",
+    ),
+    Rule(
         "cached-plan-breaks", "error", "A kept plan no longer fits",
         "the code uses {driver}, which keeps the plans of statements: {why}, and each connection fails once with "
         "`cached plan must not change result type`",
@@ -250,7 +258,7 @@ OWN = (
         "the revision cannot be rendered ({error}), so that it was executed against an embedded scratch database: "
         "what it would do with the rows of yours is not known",
         "A revision that asks the database a question takes one way in an empty database and perhaps another in a full "
-        "one. The linter judges the way it took.",
+        "one. The linter judges the way it took. It is a warning where it asks for rows of a table in use.",
         "# write the statements so that they need no answer: IF NOT EXISTS, ON CONFLICT, WHERE NOT EXISTS",
     ),
     Rule(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from remit.migrations.lint.code_classes import Classes, join_schema, name_called, read_keyword, read_name
 from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, name_of, parse, walk
 
 _SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
@@ -62,7 +63,7 @@ class CodeIndex:
 
 def index_code(folders: Sequence[Path], migrations: Path, root: Path) -> CodeIndex:
     """Read the code, without the migrations and the tests; a file that cannot be parsed names nothing."""
-    index = CodeIndex()
+    index, classes = CodeIndex(), Classes()
     for folder in folders:
         for file in _list_files(folder, migrations.resolve()):
             shown = file.relative_to(root) if file.is_relative_to(root) else file
@@ -74,7 +75,11 @@ def index_code(folders: Sequence[Path], migrations: Path, root: Path) -> CodeInd
                 tree = ast.parse(text)
             except (SyntaxError, ValueError):
                 continue
-            _index_python(index, tree, shown)
+            _index_python(index, classes, tree, shown)
+    for table, place, columns in classes.list_tables():
+        index.tables[table].append(Mention(*place))
+        for column, file, line in columns:
+            index.columns[table, column].append(Mention(file, line))
     return index
 
 
@@ -92,11 +97,11 @@ def _list_files(folder: Path, migrations: Path) -> Iterator[Path]:
         yield from (here / file for file in sorted(files) if file.endswith((".py", ".sql")))
 
 
-def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:  # noqa: C901 - a table
+def _index_python(index: CodeIndex, classes: Classes, tree: ast.AST, file: Path) -> None:  # noqa: C901 - a table
     for node in ast.walk(tree):
         match node:
             case ast.ClassDef():
-                _index_class(index, node, file)
+                classes.add(node, file)
             case ast.Call():
                 _index_table_call(index, node, file)
                 _index_conflict_call(index, node, file)
@@ -119,39 +124,17 @@ def _index_python(index: CodeIndex, tree: ast.AST, file: Path) -> None:  # noqa:
                 _index_sql(index, "".join(str(part) for part in parts), Mention(file, node.lineno))
 
 
-def _index_class(index: CodeIndex, node: ast.ClassDef, file: Path) -> None:
-    names = {
-        target.id: statement.value
-        for statement in node.body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
-    table = names.get("__tablename__")
-    if not (isinstance(table, ast.Constant) and isinstance(table.value, str)):
-        return
-    index.tables[table.value].append(Mention(file, node.lineno))
-    for statement in node.body:
-        target, value = None, None
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            target, value = statement.targets[0].id, statement.value
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            target, value = statement.target.id, statement.value
-        if target is not None and not target.startswith("__"):
-            name = _first_text(value) if isinstance(value, ast.Call) else None
-            index.columns[table.value, name or target].append(Mention(file, statement.lineno))
-
-
 def _index_table_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
-    if _name_called(node) not in ("Table", "table"):
+    if name_called(node) not in ("Table", "table"):
         return
-    table = _first_text(node)
-    if table is None:
+    name = read_name(node)
+    if name is None:
         return
+    table = join_schema(name, read_keyword(node, "schema"))
     index.tables[table].append(Mention(file, node.lineno))
     for argument in node.args[1:]:
-        if isinstance(argument, ast.Call) and _name_called(argument) in ("Column", "column"):
-            column = _first_text(argument)
+        if isinstance(argument, ast.Call) and name_called(argument) in ("Column", "column"):
+            column = read_name(argument)
             if column is not None:
                 index.columns[table, column].append(Mention(file, argument.lineno))
 
@@ -164,7 +147,7 @@ def _index_options(index: CodeIndex, node: ast.Dict) -> None:
 
 def _index_conflict_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
     """`insert(…).on_conflict_do_update(index_elements=[…])` of SQLAlchemy."""
-    if _name_called(node) not in ("on_conflict_do_update", "on_conflict_do_nothing"):
+    if name_called(node) not in ("on_conflict_do_update", "on_conflict_do_nothing"):
         return
     columns: list[str] = []
     constraint = ""
@@ -182,18 +165,6 @@ def _name_element(node: ast.expr) -> str:
         case ast.Constant(value=str(name)) | ast.Attribute(attr=name):
             return name
     return ""
-
-
-def _name_called(node: ast.Call) -> str:
-    match node.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
-
-
-def _first_text(node: ast.Call) -> str | None:
-    first = node.args[0] if node.args else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
 
 
 def _index_sql(index: CodeIndex, text: str, mention: Mention) -> None:

@@ -16,6 +16,11 @@ _LIBRARIES = tuple(str(Path(str(package.__file__)).parent) + "/" for package in 
 _SKIPPED = (*_LIBRARIES, str(contextlib.__file__), "<")
 
 
+def is_library(file: str) -> bool:
+    """Whether code is Alembic's or SQLAlchemy's."""
+    return file.startswith(_LIBRARIES)
+
+
 def find_sites() -> tuple[Site, ...]:
     """The calls on the stack that belong to the project, innermost first, up to the revision's own function."""
     sites: list[Site] = []

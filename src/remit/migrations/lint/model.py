@@ -39,7 +39,7 @@ class Statement:
         body: the root itself.
         transaction: a number shared by the statements of one transaction; None outside of any.
         sites: the calls that led to it, innermost first.
-        inner: the statements in the body of a DO block.
+        inner: the statements in the body of a DO block, and in those of the functions that it calls.
     """
 
     revision: str
@@ -54,12 +54,17 @@ class Statement:
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision and what it runs. `statements` of a revision that was not asked for only tell about the tables."""
+    """A revision and what it runs. `statements` of a revision that was not asked for only tell about the tables.
+
+    Args:
+        executed: whether it was executed on empty tables, as it could not be rendered.
+    """
 
     id: str
     file: Path
     asked: bool
     line: int = 1
+    executed: bool = False
 
 
 @dataclass(frozen=True)

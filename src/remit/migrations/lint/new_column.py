@@ -1,7 +1,7 @@
 """What adding a column does to the rows that are there."""
 
 from remit.migrations.lint.model import Node
-from remit.migrations.lint.parse import deparse_type, walk
+from remit.migrations.lint.parse import SERIALS, deparse_type, walk
 from remit.migrations.lint.schema import Schema
 
 _STABLE = frozenset(
@@ -41,7 +41,7 @@ def rewrites_on_add(column: Node, schema: Schema | None = None) -> bool:
     type_name = deparse_type(column["type_name"])
     if schema is not None and type_name in schema.domains and schema.domains[type_name].constrained:
         return True
-    return type_name in ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
+    return type_name in SERIALS
 
 
 def describe_new_column(column: Node, schema: Schema) -> str | None:

@@ -16,6 +16,12 @@ INSTALL = 'the linter needs two more packages: pip install "remit[migrations]"'
 UNKNOWN = "unknown"
 """The kind of a part that is put together when it runs, and of which nothing can be told."""
 
+SERIALS = {
+    "serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2",
+    "serial2": "int2",
+}  # fmt: skip
+"""The types that make a sequence, with what they are in the table."""
+
 _CHANGES = ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
 
 
@@ -72,6 +78,20 @@ def parse_block(sql: str) -> list[Parsed]:
         tree = None
     if tree is None:
         return [Parsed("a block that is not in PL/pgSQL", UNKNOWN, {})]
+    return _parse_queries(tree)
+
+
+def parse_body(sql: str) -> list[Parsed]:
+    """The statements in the body of a CREATE FUNCTION or CREATE PROCEDURE, as `parse_block` gives those of a block."""
+    import postgast
+
+    try:
+        return _parse_queries(postgast.parse_plpgsql(sql))
+    except postgast.PgQueryError:
+        return [Parsed("a function that is not in SQL or PL/pgSQL", UNKNOWN, {})]
+
+
+def _parse_queries(tree: Any) -> list[Parsed]:
     found: list[Parsed] = []
     for query, is_text in _find_queries(tree):
         text = read_text(query) if is_text else query
@@ -105,6 +125,8 @@ def _find_queries(value: Any) -> Iterator[tuple[str, bool]]:
         for key, item in value.items():
             if key == "PLpgSQL_stmt_execsql":
                 yield item["sqlstmt"]["PLpgSQL_expr"]["query"], False
+            elif key in ("PLpgSQL_stmt_perform", "PLpgSQL_stmt_call"):
+                yield item["expr"]["PLpgSQL_expr"]["query"], False
             elif key in ("PLpgSQL_stmt_fors", "PLpgSQL_stmt_dynfors", "PLpgSQL_stmt_dynexecute"):
                 yield item["query"]["PLpgSQL_expr"]["query"], key != "PLpgSQL_stmt_fors"
                 yield from _find_queries(item.get("body"))

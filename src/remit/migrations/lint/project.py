@@ -2,6 +2,7 @@
 
 import subprocess
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,8 +130,10 @@ def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tu
         LintError: there is none, or a revision does not import.
     """
     try:
-        script = ScriptDirectory.from_config(config)
-        revisions = tuple(reversed(list(script.walk_revisions("base", "heads"))))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            script = ScriptDirectory.from_config(config)
+            revisions = tuple(reversed(list(script.walk_revisions("base", "heads"))))
     except CommandError as error:
         raise LintError(f"{config_file}: {describe_command(error)}") from error
     except (Exception, SystemExit) as error:
@@ -139,14 +142,20 @@ def load_scripts(config: Config, config_file: Path) -> tuple[ScriptDirectory, tu
         raise LintError(
             f"a revision in the folder that {config_file} names cannot be imported: {describe(error)}{_locate(error)}"
         ) from error
+    twice = [text for text in map(str, (item.message for item in said)) if "present more than once" in text]
+    if twice:
+        raise LintError(f"{config_file}: {twice[0]}: Alembic runs one of the files and never the other; rename one")
     if not revisions:
         raise LintError(f"there is no revision in {script.versions}, which {config_file} names")
     return script, revisions
 
 
 def describe_command(error: Exception) -> str:
-    """Alembic's own words, on one line."""
-    return " ".join(str(error).split())
+    """Alembic's own words, on one line, and what to do about several heads."""
+    text = " ".join(str(error).split())
+    if text.startswith("Multiple head"):
+        text = f"{text.partition(';')[0]}: merge them with `alembic merge`, or name one of them, or `heads` for all"
+    return text
 
 
 def _locate(error: BaseException) -> str:

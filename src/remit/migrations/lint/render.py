@@ -22,9 +22,10 @@ from sqlalchemy.engine import Engine
 
 from remit.migrations.lint.bind import RecordingBind, render_sql
 from remit.migrations.lint.errors import LintError, TookTooLongError
-from remit.migrations.lint.frames import find_sites
+from remit.migrations.lint.frames import find_sites, is_library
 from remit.migrations.lint.model import Direction, Event
 
+_BOUNDARIES = ("BEGIN;", "COMMIT;")
 _SECONDS = 60.0  # a history of some hundred revisions takes a few
 
 
@@ -52,10 +53,12 @@ class _Recorder:
         self.rendering = Rendering()
         self.revision: str | None = None
         self.started = False
+        self._online = False
+        self._asked = False
         self._seen: set[object] = set()
 
     def record(self, sql: str) -> None:
-        if self.revision is None and self.started and sql not in ("BEGIN;", "COMMIT;"):
+        if self.revision is None and self.started and sql not in _BOUNDARIES:
             return  # Alembic's own table of versions
         self.rendering.events.append(Event(self.revision, sql, find_sites()))
 
@@ -69,17 +72,41 @@ class _Recorder:
         self._seen.add(sites)
         return int(first)
 
+    def is_offline(self) -> bool:
+        """What a revision is told that asks whether it is rendered."""
+        self._asked = self._asked or self.revision is not None
+        return not self._online
+
     def run(self, revision: str, migrate: Callable[..., None], **arguments: Any) -> None:
-        self.revision, self.started = revision, True
-        self.rendering.starts[revision] = len(self.rendering.events)
+        """Render a revision. One that does something else offline is rendered as online too, which is what will run.
+
+        Where that needs a database, what it does offline stands for it, unless that is nothing.
+        """
+        self.revision, self.started, self._asked = revision, True, False
+        events, start = self.rendering.events, len(self.rendering.events)
+        self.rendering.starts[revision] = start
+        try:
+            error = self._try(migrate, arguments)
+            if self._asked:
+                offline = events[start:] if error is None else []
+                del events[start:]
+                self._online = True
+                error = self._try(migrate, arguments)
+                if error is not None and any(event.sql not in _BOUNDARIES for event in offline):
+                    events[start:], error = offline, None
+            if error is not None:
+                self.rendering.failed[revision] = error
+        finally:
+            self.revision, self._online = None, False
+
+    def _try(self, migrate: Callable[..., None], arguments: Mapping[str, Any]) -> BaseException | None:
         try:
             migrate(**arguments)
         except TookTooLongError:
             raise  # a scratch database would wait as long
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a revision raises is told, none is passed over
-            self.rendering.failed[revision] = error
-        finally:
-            self.revision = None
+            return error
+        return None
 
 
 def _make_environment(
@@ -101,6 +128,7 @@ def _make_environment(
         run_each(environment.get_context(), migrations, recorder.run, arguments)
 
     environment.configure = configure_recording  # type: ignore[method-assign]  # this one instance is changed
+    environment.is_offline_mode = recorder.is_offline  # type: ignore[method-assign]  # this one instance is changed
     environment.run_migrations = run_migrations  # type: ignore[method-assign]  # this one instance is changed
     return environment
 
@@ -116,6 +144,21 @@ def _redirect(context: MigrationContext, recorder: _Recorder) -> None:
     implementation._exec = recorder.execute  # the one door through which all statements go
     implementation.static_output = recorder.record
     context.connection = bind  # type: ignore[assignment]  # stands in for a connection
+    context.__class__ = _watch_questions(recorder)
+
+
+def _watch_questions(recorder: _Recorder) -> type[MigrationContext]:
+    """A kind of context that tells Alembic that it is offline, and a revision what the recorder says."""
+
+    class Context(MigrationContext):
+        @property
+        def as_sql(self) -> bool:
+            return is_library(sys._getframe(1).f_code.co_filename) or recorder.is_offline()
+
+        @as_sql.setter
+        def as_sql(self, _: bool) -> None: ...
+
+    return Context
 
 
 def run_each(
@@ -181,7 +224,10 @@ def describe(error: BaseException) -> str:
 @contextmanager
 def _refuse_connections() -> Iterator[None]:
     def refuse(*_: object) -> None:
-        raise LintError("it opens a database connection in offline mode")
+        raise LintError(
+            "it opens a database connection in offline mode: let its offline branch only call "
+            "context.configure(url=…) and context.run_migrations()"
+        )
 
     def refuse_network(opened: Any, *_: Any) -> NoReturn:
         opened.close()

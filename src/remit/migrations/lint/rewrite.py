@@ -6,7 +6,7 @@ Where a rule has no entry here, or the statement is of another kind, the catalog
 from collections.abc import Callable
 from typing import Any
 
-from remit.migrations.lint import rewrite_rows, rewrite_tables
+from remit.migrations.lint import rewrite_keys, rewrite_rows, rewrite_tables
 from remit.migrations.lint.parse import parse_block
 from remit.migrations.lint.rewrite_parts import BLOCK, NEXT, deparse, name_relation, quote_name, write_call
 from remit.migrations.lint.schema import Schema
@@ -104,7 +104,7 @@ _MAKERS: dict[str, Maker] = {
     "adding-field-with-default": rewrite_tables.add_column,
     "adding-foreign-key-constraint": rewrite_tables.add_not_valid,
     "adding-required-field": rewrite_tables.add_column,
-    "adding-serial-primary-key-field": rewrite_tables.take_over_index,
+    "adding-serial-primary-key-field": rewrite_keys.take_over_index,
     "backfill-in-migration": rewrite_rows.write_in_batches,
     "ban-alter-domain-with-add-constraint": rewrite_tables.add_domain_not_valid,
     "ban-truncate-cascade": rewrite_tables.truncate_named,
@@ -112,7 +112,7 @@ _MAKERS: dict[str, Maker] = {
     "concurrently-in-transaction": _run_alone,
     "concurrently-on-partitioned": _build_on_partitions,
     "constraint-missing-not-valid": rewrite_tables.add_not_valid,
-    "disallowed-unique-constraint": rewrite_tables.take_over_index,
+    "disallowed-unique-constraint": rewrite_keys.take_over_index,
     "invalid-index-passes": _build_index,
     "long-work-under-lock": _work_beside,
     "registered-rows-cascade": rewrite_tables.restrict,

@@ -6,11 +6,10 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from remit.migrations.lint.parse import SyntaxUnknownError, name_of, parse
+from remit.migrations.lint.parse import SERIALS, SyntaxUnknownError, name_of, parse
 
 NEXT = "# the next revision, in a transaction of its own\n"
 BLOCK = "with op.get_context().autocommit_block():\n"
-_SERIALS = {"serial": "integer", "bigserial": "bigint", "smallserial": "smallint"}
 
 
 def write_call(sql: str) -> str:
@@ -91,7 +90,7 @@ def write_type(type_name: Any) -> str:
     cast.type_name.CopyFrom(type_name)
     text = deparse("select_stmt", select).removeprefix("SELECT ")
     text = text.removeprefix("NULL::").removeprefix("CAST(NULL AS ")
-    return _SERIALS.get(text, text)
+    return SERIALS.get(text, text)
 
 
 def write_expression(node: Any) -> str:

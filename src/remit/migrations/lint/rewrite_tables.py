@@ -40,13 +40,13 @@ def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:
                 if constraint.contype == messages.CONSTR_FOREIGN:
                     getattr(added, "def").constraint.fk_attrs.add().string.sval = column.colname
                 else:
-                    getattr(added, "def").constraint.conname = _name_constraint(body, constraint, [column.colname])
+                    getattr(added, "def").constraint.conname = name_constraint(body, constraint, [column.colname])
                 del column.constraints[place]
     for command in list_commands(body, "AT_AddConstraint"):
         constraint = getattr(command, "def").constraint
         if constraint.contype not in (messages.CONSTR_FOREIGN, messages.CONSTR_CHECK):
             return None
-        constraint.conname = _name_constraint(body, constraint, [key.string.sval for key in constraint.fk_attrs])
+        constraint.conname = name_constraint(body, constraint, [key.string.sval for key in constraint.fk_attrs])
         constraint.skip_validation, constraint.initially_valid = True, False
         names.append(constraint.conname)
     if not names:
@@ -56,7 +56,7 @@ def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:
     return f"# this revision\n{write_call(deparse(kind, body))}\n{NEXT}{later}"
 
 
-def _name_constraint(body: Any, constraint: Any, columns: Sequence[str]) -> str:
+def name_constraint(body: Any, constraint: Any, columns: Sequence[str]) -> str:
     """The name of a constraint, or the one that PostgreSQL would give it."""
     kind = load_messages().ConstrType.Name(constraint.contype)
     return constraint.conname or default_name(body.relation.relname, kind, tuple(columns))
@@ -96,39 +96,6 @@ def change_type(body: Any, kind: str, _: Schema) -> str | None:
     ]
     later = "# then: write both from the code, fill the old rows in batches, read the new one, drop the old one"
     return "\n".join((*lines, later)) if lines else None
-
-
-def take_over_index(body: Any, kind: str, _: Schema) -> str | None:
-    """A unique constraint or primary key over an index that is built beforehand."""
-    messages = load_messages()
-    if kind != "alter_table_stmt":
-        return None
-    for command in list_commands(body, "AT_AddColumn"):
-        column = getattr(command, "def").column_def
-        for item in column.constraints:
-            if item.constraint.contype in (messages.CONSTR_UNIQUE, messages.CONSTR_PRIMARY):
-                add = f"ADD COLUMN {quote_name(column.colname)} {write_type(column.type_name)}"
-                later = NEXT + _take_over(body, item.constraint, [column.colname])
-                return f"{alter(name_relation(body.relation), add)}\n{later}"
-    for command in list_commands(body, "AT_AddConstraint"):
-        constraint = getattr(command, "def").constraint
-        if constraint.contype in (messages.CONSTR_UNIQUE, messages.CONSTR_PRIMARY):
-            return _take_over(body, constraint, [key.string.sval for key in constraint.keys])
-    return None
-
-
-def _take_over(body: Any, constraint: Any, columns: Sequence[str]) -> str:
-    bare = _name_constraint(body, constraint, columns)
-    schema = f"{body.relation.schemaname}." if body.relation.schemaname else ""
-    table, name = name_relation(body.relation), quote_name(bare)
-    keys = ", ".join(quote_name(column) for column in columns)
-    distinct = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
-    build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){distinct}"
-    kind = "PRIMARY KEY" if constraint.contype == load_messages().CONSTR_PRIMARY else "UNIQUE"
-    return (
-        f"{BLOCK}    {write_call(f'DROP INDEX CONCURRENTLY IF EXISTS {quote_name(schema + bare)}')}\n"
-        f"    {write_call(build)}\n{NEXT}{alter(table, f'ADD CONSTRAINT {name} {kind} USING INDEX {name}')}"
-    )
 
 
 def rename(body: Any, kind: str, before: Schema) -> str | None:

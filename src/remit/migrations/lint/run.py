@@ -1,6 +1,6 @@
 """Lints a project: render, view, judge, suppress."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,14 @@ from sqlalchemy.exc import NoInspectionAvailable
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.code import index_code
 from remit.migrations.lint.errors import LintError, NeedsDatabaseError
-from remit.migrations.lint.model import Direction, Event, Finding, Revision, Statement
+from remit.migrations.lint.model import Direction, Event, Finding, Level, Revision, Statement
 from remit.migrations.lint.project import Project
 from remit.migrations.lint.relations import find_dropped
 from remit.migrations.lint.render import Rendering, describe, render
 from remit.migrations.lint.rules import ALL
+from remit.migrations.lint.rules.backfill import decides_by_rows
 from remit.migrations.lint.rules.finding import fill
-from remit.migrations.lint.scratch import open_scratch
+from remit.migrations.lint.scratch import Scratch, run_in_scratch
 from remit.migrations.lint.squawk import ask_squawk
 from remit.migrations.lint.statements import read_environment, split_statements
 from remit.migrations.lint.suppress import Suppression, apply_suppressions, read_suppressions
@@ -87,43 +88,52 @@ def read_history(project: Project) -> tuple[History, dict[str, str], dict[str, s
         unjudged = _execute(project, up, down, refused)
     # A downgrade that refuses undoes what it did before.
     down.events = [event for event in down.events if event.revision not in down.failed]
-    return _view_history(project, up, down), executed, unjudged
+    return _view_history(project, up, down, executed), executed, unjudged
 
 
 def _execute(project: Project, up: Rendering, down: Rendering, refused: dict[str, str]) -> dict[str, str]:
     """Replace what could not be rendered by what runs in a scratch database; downgrades that fail there too."""
-    needed = {*(up.failed.keys() & project.asked), *refused}
-    ran_up: dict[str, list[Event]] = {}
-    ran_down: dict[str, list[Event]] = {}
-    failed: dict[str, str] = {}
-    with open_scratch(project.config, project.script, up.options) as scratch:
-        broken = ""
-        for revision in project.revisions:
-            name = revision.revision
-            try:
-                events = scratch.migrate([revision], "upgrade")
-            except LintError as error:
-                if name in up.failed:
-                    raise LintError(f"{error}{broken}") from error
-                scratch.give_up()  # it was rendered; what needs its tables fails too, and says so
-                broken = broken or f"; before it {error}"
-                events = []
-            if name in up.failed:
-                ran_up[name] = events
-            if name in refused:
-                try:
-                    ran_down[name] = scratch.migrate([revision], "downgrade")
-                    scratch.migrate([revision], "upgrade")
-                except LintError as error:
-                    scratch.give_up()
-                    failed[name] = str(error)
-            needed.discard(name)
-            if not needed:
-                break
+    ran_up, ran_down, failed = run_in_scratch(
+        project.config, project.script, up.options, lambda scratch: _run_history(project, up, refused, scratch)
+    )
     up.events = _replace(up, ran_up)
     down.events = _replace(down, ran_down)
     down.failed = {name: error for name, error in down.failed.items() if name not in ran_down}
     return failed
+
+
+def _run_history(
+    project: Project, up: Rendering, refused: dict[str, str], scratch: Scratch
+) -> tuple[dict[str, list[Event]], dict[str, list[Event]], dict[str, str]]:
+    """What the revisions run that could not be rendered, up and down; and the downgrades that failed."""
+    needed = {*(up.failed.keys() & project.asked), *refused}
+    ran_up: dict[str, list[Event]] = {}
+    ran_down: dict[str, list[Event]] = {}
+    failed: dict[str, str] = {}
+    broken = ""
+    for revision in project.revisions:
+        name = revision.revision
+        try:
+            events = scratch.migrate([revision], "upgrade")
+        except LintError as error:
+            if name in up.failed:
+                raise LintError(f"{error}{broken}") from error
+            scratch.give_up()  # it was rendered; what needs its tables fails too, and says so
+            broken = broken or f"; before it {error}"
+            events = []
+        if name in up.failed:
+            ran_up[name] = events
+        if name in refused:
+            try:
+                ran_down[name] = scratch.migrate([revision], "downgrade")
+                scratch.migrate([revision], "upgrade")
+            except LintError as error:
+                scratch.give_up()
+                failed[name] = str(error)
+        needed.discard(name)
+        if not needed:
+            break
+    return ran_up, ran_down, failed
 
 
 def _replace(rendering: Rendering, ran: dict[str, list[Event]]) -> list[Event]:
@@ -138,7 +148,7 @@ def _replace(rendering: Rendering, ran: dict[str, list[Event]]) -> list[Event]:
     return found
 
 
-def _view_history(project: Project, up: Rendering, down: Rendering) -> History:
+def _view_history(project: Project, up: Rendering, down: Rendering, executed: Collection[str]) -> History:
     env = Path(project.script.dir) / "env.py"
     environment = read_environment(env, up.options, [event for event in up.events if event.revision is None])
     per_migration = environment.transaction_per_migration
@@ -147,7 +157,9 @@ def _view_history(project: Project, up: Rendering, down: Rendering) -> History:
     walker = Walker(project.settings, environment)
     views = [
         walker.view(
-            _describe_revision(script, project), upgrades.get(script.revision, []), downgrades.get(script.revision, [])
+            _describe_revision(script, project, executed=script.revision in executed),
+            upgrades.get(script.revision, []),
+            downgrades.get(script.revision, []),
         )
         for script in project.revisions
     ]
@@ -167,17 +179,18 @@ def _by_revision(events: Sequence[Event], direction: Direction, *, per_migration
     return found
 
 
-def _describe_revision(script: Script, project: Project) -> Revision:
+def _describe_revision(script: Script, project: Project, *, executed: bool) -> Revision:
     upgrade = getattr(script.module, "upgrade", None)
     line = getattr(getattr(upgrade, "__code__", None), "co_firstlineno", 1)
-    return Revision(script.revision, Path(script.path).resolve(), script.revision in project.asked, line)
+    return Revision(script.revision, Path(script.path).resolve(), script.revision in project.asked, line, executed)
 
 
 def _tell(view: RevisionView, rule: str, error: str) -> Finding:
     """A note on how a revision was judged."""
     info, revision = CATALOG[rule], view.revision
     message = fill(info.message, {"error": error})
-    return Finding(revision.id, info.id, info.level, message, revision.file, revision.line, "", info.fix)
+    level: Level = "warn" if rule == "executed-to-be-judged" and decides_by_rows(view) else info.level
+    return Finding(revision.id, info.id, level, message, revision.file, revision.line, "", info.fix)
 
 
 def _merge(findings: Sequence[Finding]) -> list[Finding]:

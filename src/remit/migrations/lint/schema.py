@@ -3,13 +3,8 @@
 from copy import deepcopy
 
 from remit.migrations.lint.model import Node, Statement
-from remit.migrations.lint.parse import deparse_type, join_names, name_of
+from remit.migrations.lint.parse import SERIALS, deparse_type, join_names, name_of
 from remit.migrations.lint.schema_objects import Column, Constraint, Domain, Index, Table
-
-_SERIALS = {
-    "serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2",
-    "serial2": "int2",
-}  # fmt: skip
 
 
 class Schema:
@@ -254,7 +249,7 @@ class Schema:
     def _add_column(self, table: Table, definition: Node) -> None:
         kinds = [item["constraint"]["contype"] for item in definition.get("constraints", ())]
         type_name = _name_type(definition)
-        serial = deparse_type(definition["type_name"]) in _SERIALS
+        serial = deparse_type(definition["type_name"]) in SERIALS
         not_null = serial or bool({"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"} & set(kinds))
         name = definition["colname"]
         table.columns[name] = Column(type_name, not_null)
@@ -287,7 +282,7 @@ class Schema:
 def _name_type(definition: Node) -> str:
     """The type of a column; what a serial is underneath."""
     name = deparse_type(definition["type_name"])
-    return _SERIALS.get(name, name)
+    return SERIALS.get(name, name)
 
 
 def default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:

@@ -1,14 +1,17 @@
 """Runs a history in an embedded PostgreSQL made for it, for revisions that ask the database questions."""
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from remit.db.errors import DatabaseSetupError
@@ -16,10 +19,12 @@ from remit.migrations.lint.bind import render_sql
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.frames import find_sites
 from remit.migrations.lint.model import Direction, Event
-from remit.migrations.lint.parse import SyntaxUnknownError, parse, walk
+from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, parse, walk
 from remit.migrations.lint.render import describe, list_migrations, run_each
-from remit.migrations.lint.stand_ins import prepare_for_scratch
+from remit.migrations.missing_roles import MissingRoles
 from remit.migrations.scratch_server import open_scratch_server
+
+T = TypeVar("T")
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 _NOT_FOR_A_CONNECTION = ("as_sql", "output_buffer", "starting_rev", "literal_binds", "script", "fn", "destination_rev")
@@ -87,27 +92,50 @@ class Scratch:
         context.autocommit_block = watched  # type: ignore[method-assign]  # this one instance is watched
 
 
-@contextmanager
-def open_scratch(config: Config, script: ScriptDirectory, options: Mapping[str, Any]) -> Iterator[Scratch]:
-    """A scratch database on a server of its own, which is stopped and removed afterwards.
+def run_in_scratch(
+    config: Config, script: ScriptDirectory, options: Mapping[str, Any], run: Callable[[Scratch], T]
+) -> T:
+    """Do something with a scratch database on a server of its own, which is stopped and removed afterwards.
 
     Args:
         config: of the project.
         script: its revisions.
         options: what env.py gives to `context.configure`.
+        run: is called again with another database if a role was missing, which is there then.
 
     Raises:
-        LintError: the embedded PostgreSQL does not start.
+        LintError: the embedded PostgreSQL does not start, or `run` raises it.
     """
     try:
         with open_scratch_server(_FAST) as server:
-            engine = create_engine(server.dsn.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
-            with engine.connect() as connection:
-                scratch = Scratch(config, script, options, connection)
-                _listen(connection, scratch)
-                yield scratch
+
+            def attempt() -> T | LintError:
+                with _connect(server.dsn) as connection:
+                    scratch = Scratch(config, script, options, connection)
+                    _listen(connection, scratch)
+                    try:
+                        return run(scratch)
+                    except LintError as error:
+                        return error
+
+            roles = MissingRoles(lambda: psycopg.connect(server.dsn, autocommit=True))
+            done = roles.retry(attempt, lambda result: str(result) if isinstance(result, LintError) else None)
     except DatabaseSetupError as error:
         raise LintError(f"a revision needs a database, and the embedded PostgreSQL does not start: {error}") from error
+    if isinstance(done, LintError):
+        raise done
+    return done
+
+
+@contextmanager
+def _connect(dsn: str) -> Iterator[Connection]:
+    """A connection to a database of its own."""
+    name = f"scratch_{uuid.uuid4().hex}"
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}".encode())
+    url = make_url(dsn.replace("postgresql://", "postgresql+psycopg://", 1)).set(database=name)
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        yield connection
 
 
 def _listen(connection: Connection, scratch: Scratch) -> None:
@@ -122,11 +150,26 @@ def _listen(connection: Connection, scratch: Scratch) -> None:
         parameters = getattr(context, "compiled_parameters", None)
         scratch.note_statement(render_sql(compiled.statement, parameters[0] if parameters else None))
 
-    def replace(_: object, cursor: Any, statement: str, parameters: Any, ___: object, ____: object) -> tuple[str, Any]:
-        return prepare_for_scratch(statement, available, cursor.execute), parameters
+    def replace(_: object, __: object, statement: str, parameters: Any, ___: object, ____: object) -> tuple[str, Any]:
+        return _leave_out_missing(statement, available), parameters
 
     event.listen(connection.engine, "before_cursor_execute", note)
     event.listen(connection.engine, "before_cursor_execute", replace, retval=True)
+
+
+def _leave_out_missing(sql: str, extensions: set[str]) -> str:
+    """The text to run instead: without the extensions that the server has not."""
+    try:
+        statements = parse(sql)
+    except SyntaxUnknownError:
+        return sql
+
+    def is_there(statement: Parsed) -> bool:
+        return statement.kind != "create_extension_stmt" or statement.body["extname"] in extensions
+
+    if all(map(is_there, statements)):
+        return sql
+    return "; ".join(statement.sql if is_there(statement) else "SELECT 1" for statement in statements)
 
 
 def _reads_catalog_only(sql: str) -> bool:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from remit.migrations.lint.errors import LintError
+from remit.migrations.lint.functions import Functions
 from remit.migrations.lint.model import Direction, Event, Statement
 from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, find_changing_parts, parse, parse_block
 
@@ -39,20 +40,24 @@ def split_statements(events: Sequence[Event], direction: Direction, *, per_migra
     number, inside = 0, not any(event.revision is None and event.sql.startswith("BEGIN") for event in events)
     last: str | None = None
     found: list[Statement] = []
+    functions = Functions()
     for event in events:
         if per_migration and event.revision is not None and event.revision != last:
             number, last = number + 1, event.revision
         for parsed in _parse_event(event):
+            functions.note(parsed)
             if parsed.kind == "transaction_stmt":
                 kind = parsed.body["kind"]
                 inside = kind in _BEGINS or (inside and kind not in _ENDS)
                 number += kind in _BEGINS or kind in _ENDS
             elif event.revision is not None:
-                found.append(_make_statement(event, parsed, direction, number if inside else None))
+                found.append(_make_statement(event, parsed, direction, number if inside else None, functions))
     return found
 
 
-def _make_statement(event: Event, parsed: Parsed, direction: Direction, transaction: int | None) -> Statement:
+def _make_statement(
+    event: Event, parsed: Parsed, direction: Direction, transaction: int | None, functions: Functions
+) -> Statement:
     assert event.revision is not None
 
     def make(part: Parsed, inner: tuple[Statement, ...] = ()) -> Statement:
@@ -60,6 +65,7 @@ def _make_statement(event: Event, parsed: Parsed, direction: Direction, transact
         return Statement(event.revision, direction, part.sql, part.kind, part.body, transaction, event.sites, inner)
 
     block = parse_block(parsed.sql) if parsed.kind == "do_stmt" else [parsed]
+    block += functions.list_called(block)
     parts = [inner for part in block for inner in (part, *find_changing_parts(part)) if inner is not parsed]
     return make(parsed, tuple(make(part) for part in parts))
 

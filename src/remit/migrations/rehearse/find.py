@@ -8,7 +8,7 @@ from remit.migrations.rehearse.fill import Filled, fill
 from remit.migrations.rehearse.lookahead import look_ahead
 from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.retry import MakeOrder, Shape, read_shape
-from remit.migrations.rehearse.server import MOST_ROLES, ScratchServer
+from remit.migrations.rehearse.server import ScratchServer
 from remit.migrations.rehearse.sizes import Plan, sort_tables
 from remit.migrations.rehearse.statistics import TableStatistics, read_statistics
 from remit.migrations.rehearse.trace import Trace, trace
@@ -71,12 +71,7 @@ class Finder:
 
     def _look(self, template: str, found: Found) -> tuple[set[int], dict[int, Table]]:
         """Trace a copy of a database; the tables that the revision works on, and how it leaves them."""
-        touched, after = self._look_once(template, found)
-        for _ in range(MOST_ROLES):
-            if found.trace.error is None or not self._server.make_missing_role(found.trace.error):
-                break
-            touched, after = self._look_once(template, found)
-        return touched, after
+        return self._server.roles.retry(lambda: self._look_once(template, found), lambda _: found.trace.error)
 
     def _look_once(self, template: str, found: Found) -> tuple[set[int], dict[int, Table]]:
         with self._server.copy(template) as database:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from remit.migrations.lint.errors import LintError
-from remit.migrations.lint.project import load_project
+from remit.migrations.lint.project import describe_command, load_project
 from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.errors import RehearseError
 
@@ -67,7 +67,7 @@ def open_project(config_file: Path, revision: str | None, url_variables: Sequenc
     except LintError as error:
         raise RehearseError(str(error).replace("--range", "--revision")) from error
     except Exception as error:
-        raise RehearseError(f"--revision {asked}: {' '.join(str(error).split())}") from error
+        raise RehearseError(f"--revision {asked}: {describe_command(error)}") from error
     found = [script for script in scripts if script is not None]
     if not found:
         raise RehearseError(f"--revision {asked}: the project has no such revision")

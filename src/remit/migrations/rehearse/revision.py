@@ -89,7 +89,7 @@ class Rehearsal:
     def _name_stand_ins(self) -> list[str]:
         with self._server.connect(self._base) as connection:
             names = [name for (name,) in connection.execute(FIND_STAND_INS)]
-        notes = [f"the role {name} was made, which no revision makes" for name in self._server.roles]
+        notes = [f"the role {name} was made, which no revision makes" for name in self._server.roles.made]
         if not names:
             return notes
         return [

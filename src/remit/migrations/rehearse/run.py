@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 
-from remit.migrations.rehearse.child import Order
 from remit.migrations.rehearse.errors import RehearseError, advise
 from remit.migrations.rehearse.migrator import run_through
 from remit.migrations.rehearse.model import Report, RevisionReport
 from remit.migrations.rehearse.options import Options
 from remit.migrations.rehearse.project import RehearsedProject, list_ancestors
 from remit.migrations.rehearse.revision import Rehearsal
-from remit.migrations.rehearse.server import MOST_ROLES, ScratchServer, open_server
+from remit.migrations.rehearse.server import ScratchServer, open_server
 
 
 def rehearse(project: RehearsedProject, options: Options, tell: Callable[[str], None]) -> Report:
@@ -51,20 +52,11 @@ def rehearse_on(
     for script in project.revisions:
         for ancestor in list_ancestors(script):
             tell(f"migrating to {ancestor}")
-            error = _run_with_roles(server, project.order(server.dsn(base), ancestor, watch=False))
+            order = project.order(server.dsn(base), ancestor, watch=False)
+            error, _ = server.roles.retry(partial(run_through, order), itemgetter(0))
             if error is not None:
                 raise RehearseError(
                     f"the revisions up to {ancestor} do not run on an empty database: {error}{advise(error)}"
                 )
         reports.append(Rehearsal(server, project, options, script, base, tell).run())
     return reports
-
-
-def _run_with_roles(server: ScratchServer, order: Order) -> str | None:
-    """Run an order to its end, and make the roles that it lacks: revisions may not, and name them all the same."""
-    error, _ = run_through(order)
-    for _ in range(MOST_ROLES):
-        if error is None or not server.make_missing_role(error):
-            break
-        error, _ = run_through(order)
-    return error

@@ -1,6 +1,5 @@
 """The scratch server and its databases: made for one rehearsal, and gone with it."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from psycopg import sql
 from remit.db.binaries import Binaries
 from remit.db.embedded import EmbeddedPostgres
 from remit.db.errors import DatabaseSetupError
+from remit.migrations.missing_roles import MissingRoles
 from remit.migrations.rehearse.errors import RehearseError
 from remit.migrations.scratch_server import open_scratch_server
 
@@ -27,9 +27,6 @@ _SETTINGS = {
 }
 _SECONDS_TO_LEAVE = 10.0
 
-MOST_ROLES = 50
-"""How many roles that revisions name and do not make are made for them."""
-
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -39,7 +36,7 @@ class ScratchServer:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
         self._count = 0
-        self.roles: list[str] = []
+        self.roles = MissingRoles(lambda: self.connect("postgres"))
 
     @property
     def version(self) -> str:
@@ -64,16 +61,6 @@ class ScratchServer:
         """A name that no database of it has."""
         self._count += 1
         return f"rehearsal_{self._count}"
-
-    def make_missing_role(self, error: str) -> bool:
-        """Make the role that an error misses; False if it is about something else."""
-        found = re.search(r'role "([^"]+)" does not exist', error)
-        if found is None or found[1] in self.roles:
-            return False
-        with self.connect("postgres") as admin:
-            admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(found[1])))
-        self.roles.append(found[1])
-        return True
 
     def drop(self, database: str) -> None:
         """Remove a database with whoever is connected to it."""

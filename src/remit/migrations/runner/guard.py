@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -44,6 +45,7 @@ class Guard:
         self._committed: str | None = None
         self._sessions: list[tuple[Any, int]] = []
         self.revision: str | None = None
+        self.earlier: tuple[Path, ...] = ()
 
     def add(self, connection: Connection, pid: int) -> None:
         """Stand before this connection, which is the server's process `pid`.
@@ -127,7 +129,7 @@ class Guard:
             state = find_state(error)
             what = _NO_LOCK.get(state or "")
             if what is None:
-                done = None if inside else find_done(self._control, statement, state)
+                done = None if inside else find_done(self._control, statement, state, self.earlier)
                 if done is None:
                     raise
                 self._tell(f"  {done}, by an interrupted run: {shorten(statement)}")

@@ -1,5 +1,7 @@
 """Any Alembic project, by its alembic.ini."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,8 @@ def upgrade_project(file: Path, revision: str, limits: Limits, tell: Tell) -> Ou
     """
     config = load_config(file)
     try:
-        return runner.upgrade(config, revision, limits, tell)
+        with redirect_stdout(sys.stderr):  # what env.py prints is not the answer
+            return runner.upgrade(config, revision, limits, tell)
     except DatabaseSetupError:
         raise
     except (NoSuchModuleError, ImportError) as error:
@@ -68,6 +71,7 @@ def read_project_heads(file: Path) -> tuple[str, ...]:
         with (
             runner.alembic_in_use,
             runner.disposing(),
+            redirect_stdout(sys.stderr),
             EnvironmentContext(config, script, fn=look, dont_mutate=True),
         ):
             script.run_env()

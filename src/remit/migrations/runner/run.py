@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from remit.db.errors import MigrationError
+from remit.migrations.lint.project import describe_command
 from remit.migrations.runner.control import IDENTITY, Control
 from remit.migrations.runner.guard import AgainError, Guard, find_state
 from remit.migrations.runner.model import Limits, Outcome, Tell
@@ -27,6 +29,7 @@ LOCK_HELD = "remit_holds_migration_lock"
 
 # A column, table, object or schema that is there already.
 _DONE_BEFORE = ("42701", "42P07", "42710", "42P06")
+_IS_GONE = "42704"
 
 alembic_in_use = threading.Lock()
 """Alembic keeps what it is doing in global variables: one run at a time in a process."""
@@ -83,12 +86,14 @@ def _describe_failure(state: _State, error: DBAPIError) -> str:
     text = f"{where}, run it again once this is solved: {error.orig}"
     if name and find_state(error) in _DONE_BEFORE:
         text += "; if an earlier run was interrupted it did this, and `remit db rehearse` shows where to repair that"
+    if name and find_state(error) == _IS_GONE and (error.statement or "").upper().startswith("DROP INDEX CONCURRENTLY"):
+        text += "; no earlier revision names it: look at the name, or write IF EXISTS if that is how it is meant"
     return text
 
 
 def explain(error: Exception) -> MigrationError:
     """Alembic's refusal in words that say what to do."""
-    text = " ".join(str(error).split())
+    text = describe_command(error)
     if "Can't locate revision" in text:
         return MigrationError(
             f"this version of the code does not know the revision ({text}); the database was migrated by a newer one: "
@@ -187,6 +192,8 @@ def _run_env(config: Config, script: ScriptDirectory, revision: str, state: _Sta
             name = step.revision.revision
             if guard is not None:
                 guard.revision = name
+                before = script.iterate_revisions(name, "base")
+                guard.earlier = tuple(Path(found.path) for found in before if found.revision != name)
             if name not in state.ran:
                 state.ran.append(name)
                 tell(f"{name}  {step.doc}")

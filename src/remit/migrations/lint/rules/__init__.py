@@ -23,6 +23,7 @@ ALL: tuple[Callable[[History], Iterator[Finding]], ...] = (
     history.check_lock_order,
     downgrade.check_downgrades,
     code.check_dropped_names,
+    code.check_dropped_defaults,
     code.check_cached_plans,
     code.check_conflict_targets,
     graph.check_rows,

@@ -10,6 +10,8 @@ from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, Step
 
+_TABLES = ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE")
+
 
 def check_dropped_names(history: History) -> Iterator[Finding]:
     """A column or table dropped though the code in the tree still names it."""
@@ -20,7 +22,7 @@ def check_dropped_names(history: History) -> Iterator[Finding]:
                     continue
                 known = history.code.columns.get((table, column), []) if column else history.code.tables.get(table, [])
                 if known:
-                    what = f"column {table}.{column}" if column else f"table {table}"
+                    what = f"column {table}.{column}" if column else f"{_kind_of(step)} {table}"
                     places = ", ".join(str(mention) for mention in known[:3])
                     code = _keep_optional(step.before, table, column)
                     yield find(
@@ -30,12 +32,21 @@ def check_dropped_names(history: History) -> Iterator[Finding]:
 
 def _list_dropped(step: Step) -> list[tuple[str, str]]:
     body = step.statement.body
-    if step.statement.kind == "drop_stmt" and body["remove_type"] == "OBJECT_TABLE":
+    if step.statement.kind == "drop_stmt" and body["remove_type"] in _TABLES:
         return [(name, "") for name in dropped_names(body) if name in step.locks]
+    if step.statement.kind == "drop_stmt" and body["remove_type"] == "OBJECT_VIEW":
+        own = step.statement.revision
+        return [(name, "") for name in dropped_names(body) if step.before.views.get(name) != own]
     if step.statement.kind == "alter_table_stmt" and step.locks:
         table = name_of(body["relation"])
         return [(table, item["name"]) for item in commands_of(body) if subtype_of(item) == "AT_DropColumn"]
     return []
+
+
+def _kind_of(step: Step) -> str:
+    return {"OBJECT_VIEW": "view", "OBJECT_MATVIEW": "materialized view"}.get(
+        step.statement.body.get("remove_type", ""), "table"
+    )
 
 
 def _keep_optional(schema: Schema, table: str, column: str) -> str | None:
@@ -47,7 +58,36 @@ def _keep_optional(schema: Schema, table: str, column: str) -> str | None:
     return f"{call}\n# then a release whose code does not name it, then the migration that drops it"
 
 
+def check_dropped_defaults(history: History) -> Iterator[Finding]:
+    """A required column is added with a default that the same revision drops: old code relies on it for longer."""
+    for view in history.asked:
+        added: set[tuple[str, str]] = set()
+        required = {pair for step in view.upgrade for pair in _list_commands(step, "AT_SetNotNull")}
+        for step in view.upgrade:
+            for table, column in _list_commands(step, "AT_ColumnDefault"):
+                known = step.before.tables[table].columns.get(column) if table in step.before.tables else None
+                if (table, column) in added and ((table, column) in required or (known is not None and known.not_null)):
+                    yield find(view, step, "default-dropped-too-early", table=table, column=column)
+            added |= set(_list_commands(step, "AT_AddColumn"))
+
+
+def _list_commands(step: Step, subtype: str) -> list[tuple[str, str]]:
+    """The table and column of each sub-command of a kind, on busy tables; of the defaults those that are dropped."""
+    if step.statement.kind != "alter_table_stmt" or not step.locks:
+        return []
+    table = name_of(step.statement.body["relation"])
+    found = []
+    for command in commands_of(step.statement.body):
+        definition = command.get("def", {})
+        kept = subtype == "AT_ColumnDefault" and not definition.get("a_const", {"isnull": True}).get("isnull")
+        if subtype_of(command) == subtype and not kept:
+            found.append((table, command.get("name") or definition.get("column_def", {}).get("colname", "")))
+    return found
+
+
 def _exists(schema: Schema, table: str, column: str) -> bool:
+    if table in schema.views and not column:
+        return True
     known = schema.tables.get(table)
     return known is not None and (not column or column in known.columns)
 

@@ -1,6 +1,7 @@
 """What a failure in the middle leaves behind, and what makes it fail."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from remit.migrations.lint.locks import Mode, is_concurrent_reindex, says_no
 from remit.migrations.lint.model import Finding, Level, Node, Statement
@@ -55,12 +56,18 @@ def _check_block(view: RevisionView, steps: tuple[Step, ...]) -> Iterator[Findin
 
 
 def _move_block(steps: tuple[Step, ...]) -> str:
-    calls = "\n".join(f"    {write_call(step.statement.sql)}" for step in steps)
-    return f"# this revision ends before the block, which is the next one\n{NEXT}{BLOCK}{calls}"
+    """The rest of a revision in revisions of its own: the block is one, and what follows it another."""
+    parts = ["# this revision ends before the block, which is the next one\n"]
+    for number, group in groupby(steps, key=lambda step: step.statement.transaction):
+        calls = [write_call(step.statement.sql) for step in group]
+        inside = BLOCK + "\n".join(f"    {call}" for call in calls)
+        parts.append(NEXT + (inside if number is None else "\n".join(calls)) + "\n")
+    return "".join(parts).rstrip("\n")
 
 
 def _is_setting(statement: Statement) -> bool:
-    return statement.kind in ("variable_set_stmt", "variable_show_stmt", "select_stmt", "discard_stmt")
+    kinds = ("variable_set_stmt", "variable_show_stmt", "select_stmt", "discard_stmt")
+    return statement.kind in kinds and not statement.inner
 
 
 def _can_repeat(statement: Statement, dropped: set[str]) -> bool:

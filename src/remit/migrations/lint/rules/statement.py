@@ -138,6 +138,6 @@ def check_dynamic(history: History) -> Iterator[Finding]:
             for part in (step.statement, *step.statement.inner):
                 if part.kind == UNKNOWN:
                     yield find(view, step, "dynamic-sql-not-judged", what=part.sql)
-                elif part.kind == "call_stmt":
+                elif part.kind == "call_stmt" and not step.statement.inner:
                     name = join_names(part.body["funccall"]["funcname"])
                     yield find(view, step, "dynamic-sql-not-judged", what=f"the procedure {name}")

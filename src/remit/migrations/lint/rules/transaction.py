@@ -82,12 +82,13 @@ def check_enum_values(history: History) -> Iterator[Finding]:
             if statement.transaction is None:
                 continue
             news = added[statement.transaction]
-            if statement.kind == "alter_enum_stmt" and "old_val" not in statement.body:
-                name = join_names(statement.body["type_name"])
-                if step.before.types.get(name) != statement.revision:
-                    news[statement.body["new_val"]] = name
-                continue
-            constants = [value for part in (statement, *statement.inner) for value in find_constants(dict(part.body))]
-            used = next((value for value in constants if value in news), None)
-            if used is not None and view.revision.asked:
-                yield find(view, step, "enum-value-used-too-early", value=used, type=news[used])
+            for part in (statement, *statement.inner):
+                if part.kind == "alter_enum_stmt" and "old_val" not in part.body:
+                    name = join_names(part.body["type_name"])
+                    if step.before.types.get(name) != statement.revision:
+                        news[part.body["new_val"]] = name
+                    continue
+                used = next((value for value in find_constants(dict(part.body)) if value in news), None)
+                if used is not None and view.revision.asked:
+                    yield find(view, step, "enum-value-used-too-early", value=used, type=news[used])
+                    break

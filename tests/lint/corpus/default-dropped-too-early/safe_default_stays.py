@@ -1,0 +1,17 @@
+"""Default stays"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("users", sa.Column("plan", sa.String(20), nullable=False, server_default="free"))
+
+
+def downgrade() -> None:
+    op.drop_column("users", "plan")
