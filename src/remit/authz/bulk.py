@@ -1,7 +1,7 @@
 """The check of many resources for one caller: his sets are found once, and each resource is held against them."""
 
 from remit.authz.compile import Compiler
-from remit.authz.formula import All, Node, references
+from remit.authz.formula import All, Node, cost
 from remit.authz.reach import LARGEST_SET, CallerSets
 
 
@@ -22,7 +22,6 @@ def write_bulk(compiler: Compiler, node: Node, id_sql: str, widest: int) -> tupl
     held = sets.condition(node.type, formula, id_sql)
     asked = compiler.check(node, id_sql)
     if isinstance(formula, All) and not compiler.graph.component(node):
-        parts = sorted(formula.parts, key=lambda part: sum(1 for _ in references(part)))
-        asked = compiler.term(node.type, All(tuple(parts)), id_sql)
+        asked = compiler.term(node.type, All(tuple(sorted(formula.parts, key=cost))), id_sql)
     answer = f"CASE WHEN s.wide THEN {asked} ELSE {held} END"
     return sets.with_sql, f"(SELECT {sets.wide_sql} AS wide OFFSET 0) s", answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 
@@ -95,6 +95,9 @@ Term = Same | Direct | Hop | Every | Call | Any | All | Not
 
 NEVER = Any(())
 
+_COST_OF_A_WAY = 10
+"""Of what leads to other objects, and may find many."""
+
 
 def join_any(parts: list[Term]) -> Term:
     """A disjunction, flattened, with what can be probed at once put together and the cheap parts first."""
@@ -104,7 +107,7 @@ def join_any(parts: list[Term]) -> Term:
             _merge_into(flat, inner)
     if len(flat) == 1:
         return flat[0]
-    return Any(tuple(sorted(flat, key=_cost)))
+    return Any(tuple(sorted(flat, key=cost)))
 
 
 def _merge_into(flat: list[Term], term: Term) -> None:
@@ -131,17 +134,25 @@ def join_all(parts: list[Term]) -> Term:
     return flat[0] if len(flat) == 1 else All(tuple(flat))
 
 
-def _cost(term: Term) -> int:
+def cost(term: Term, is_set: Callable[[Node], bool] | None = None) -> int:
+    """How many probes an answer takes, roughly: of several parts the cheap ones are asked first.
+
+    Args:
+        term: a part of a formula.
+        is_set: whether the objects of a node are at hand, so that a hop to it is one probe.
+    """
     match term:
         case Same():
             return 0
         case Direct():
             return 1
-        case Hop():
-            return 3
+        case Hop(target=target) if is_set is not None and is_set(target):
+            return 1
         case Any(parts) | All(parts):
-            return max((_cost(part) for part in parts), default=0)
-    return 2
+            return sum(cost(part, is_set) for part in parts)
+        case Not(part):
+            return cost(part, is_set)
+    return _COST_OF_A_WAY
 
 
 def references(term: Term) -> Iterator[Node]:

@@ -72,34 +72,44 @@ async def read_world(world: World, connection: Connection, goal: Place) -> None:
     Raises:
         TooLargeToExplain: that is too much.
     """
-    waiting = [(goal, 0)]
-    while waiting:
-        place, distance = waiting.pop(0)
-        member = world.member(place)
-        if member is None or place in world.distance:
-            continue
-        world.distance[place] = distance
-        if place.resource not in world.facts:
-            if len(world.facts) >= MAX_OBJECTS:
-                raise TooLargeToExplain(
-                    f"more than {MAX_OBJECTS} objects are in reach; ask about a narrower permission"
-                )
-            world.facts[place.resource] = await world.engine.read_relevant(connection, place.resource, world.subject)
-        if isinstance(member, Relation):
-            waiting += [
-                (Place(Resource(fact.subject.type, fact.subject.id), fact.subject.relation), distance + 1)
-                for fact in world.facts_of(place.resource, place.name)
-                if fact.subject.relation is not None
+    following = [(goal, 0)]
+    while following:
+        wave, following = following, []
+        await _read_facts(world, connection, [place for place, _ in wave])
+        for place, distance in wave:
+            member = world.member(place)
+            if member is not None and place not in world.distance:
+                world.distance[place] = distance
+                following += _follow(world, place, member, distance)
+
+
+async def _read_facts(world: World, connection: Connection, places: list[Place]) -> None:
+    known = [place.resource for place in places if world.member(place) is not None]
+    unread = [resource for resource in dict.fromkeys(known) if resource not in world.facts]
+    if len(world.facts) + len(unread) > MAX_OBJECTS:
+        raise TooLargeToExplain(f"more than {MAX_OBJECTS} objects are in reach; ask about a narrower permission")
+    if unread:
+        world.facts |= await world.engine.read_relevant(connection, unread, world.subject)
+
+
+def _follow(world: World, place: Place, member: Relation | Permission, distance: int) -> list[tuple[Place, int]]:
+    """The places that decide about one, with their distances."""
+    if isinstance(member, Relation):
+        return [
+            (Place(Resource(fact.subject.type, fact.subject.id), fact.subject.relation), distance + 1)
+            for fact in world.facts_of(place.resource, place.name)
+            if fact.subject.relation is not None
+        ]
+    found: list[tuple[Place, int]] = []
+    for part in walk_expression(member.expression):
+        if isinstance(part, Reference):
+            found.append((Place(place.resource, part.name), distance))
+        elif isinstance(part, Arrow):
+            found += [
+                (Place(Resource(fact.subject.type, fact.subject.id), part.name), distance + 1)
+                for fact in world.facts_of(place.resource, part.relation)
             ]
-            continue
-        for part in walk_expression(member.expression):
-            if isinstance(part, Reference):
-                waiting.append((Place(place.resource, part.name), distance))
-            elif isinstance(part, Arrow):
-                waiting += [
-                    (Place(Resource(fact.subject.type, fact.subject.id), part.name), distance + 1)
-                    for fact in world.facts_of(place.resource, part.relation)
-                ]
+    return found
 
 
 def solve(world: World) -> dict[Place, Proof]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from remit.authz.compile import Compiler
 from remit.authz.errors import DEPTH_LIMIT
-from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term
+from remit.authz.formula import All, Any, Call, Direct, Every, Hop, Node, Not, Same, Term, cost
 from remit.authz.implied import free_implied
 from remit.authz.relationship_sql import CALLER
 from remit.authz.walks import any_fresh_sql, depth_error, fresh_sql, too_deep_sql
@@ -143,22 +143,10 @@ class CallerSets:
             case All() if (freed := free_implied(self._graph, term)) is not term:
                 return self.condition(type_name, freed, id_sql)
             case Any(parts) | All(parts) if parts:
-                inner = [self.condition(type_name, part, id_sql) for part in sorted(parts, key=self._probes)]
+                ordered = sorted(parts, key=lambda part: cost(part, self._is_set))
+                inner = [self.condition(type_name, part, id_sql) for part in ordered]
                 return "(" + (" OR " if isinstance(term, Any) else " AND ").join(inner) + ")"
         return f"({self._compiler.term(type_name, term, id_sql)})"
-
-    def _probes(self, term: Term) -> int:
-        """How much asking a row costs, roughly: what is answered by one probe is asked first."""
-        match term:
-            case Same() | Direct():
-                return 1
-            case Hop(target=target) if self._is_set(target):
-                return 1
-            case Any(parts) | All(parts):
-                return sum(self._probes(part) for part in parts)
-            case Not(part):
-                return self._probes(part)
-        return 10
 
     def rows_at(self, alias: str, leaf: Direct | Hop) -> str:
         """FROM and WHERE of the relationships that point at one of a leaf's subjects."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from remit.authz.engine import Connection
@@ -41,31 +41,48 @@ class Reads(Questions):
         )
         return await self._decode(connection, [Row.read(row) for row in rows])
 
-    async def read_relevant(self, connection: Connection, resource: Resource, subject: Subject) -> list[Relationship]:
-        """The relationships of a resource that a check of this subject looks at.
+    async def read_relevant(
+        self, connection: Connection, resources: Collection[Resource], subject: Subject
+    ) -> dict[Resource, list[Relationship]]:
+        """The relationships of resources that a check of this subject looks at, in one round trip.
 
         Those to the subject itself and to everyone, those to sets, and those of relations that arrows start at.
         """
-        definition = self.schema.get(resource.type)
-        arrows = {
-            self._loaded.codes.relations[part.relation]
+        arrows = sorted(
+            {pair for type_name in {resource.type for resource in resources} for pair in self._arrows(type_name)}
+        )
+        rows = await connection.fetch(
+            "SELECT q.n, r.* FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY q(type, id, n)"
+            f" CROSS JOIN LATERAL (SELECT {COLUMNS} FROM relationships"
+            " WHERE resource_type = q.type AND resource_id = q.id"
+            " AND (expires_at IS NULL OR expires_at > now()) AND (subject_relation <> 0"
+            " OR (resource_type, relation) IN (SELECT * FROM unnest($3::smallint[], $4::smallint[]))"
+            " OR (subject_type = $5 AND subject_id = ANY ($6)))"
+            " ORDER BY relation, subject_type, subject_id, subject_relation) r",
+            [self._type_code(resource.type) for resource in resources],
+            [encode_id(resource.type, resource.id) for resource in resources],
+            [code for code, _ in arrows],
+            [relation for _, relation in arrows],
+            self._type_code(subject.type),
+            [encode_id(subject.type, subject.id), EVERYONE],
+        )
+        decoded = await self._decode(connection, [Row.read(tuple(row)[1:]) for row in rows])
+        asked = list(resources)
+        found: dict[Resource, list[Relationship]] = {resource: [] for resource in asked}
+        for row, relationship in zip(rows, decoded, strict=True):
+            found[asked[row[0] - 1]].append(relationship)
+        return found
+
+    def _arrows(self, type_name: str) -> set[tuple[int, int]]:
+        """The relations of a type that arrows start at, each with the type's code."""
+        definition = self.schema.get(type_name)
+        return {
+            (self._type_code(type_name), self._loaded.codes.relations[part.relation])
             for member in (definition.members if definition else ())
             if isinstance(member, Permission)
             for part in walk_expression(member.expression)
             if isinstance(part, Arrow)
         }
-        rows = await connection.fetch(
-            f"SELECT {COLUMNS} FROM relationships WHERE resource_type = $1 AND resource_id = $2"
-            " AND (expires_at IS NULL OR expires_at > now()) AND (subject_relation <> 0 OR relation = ANY ($3)"
-            " OR (subject_type = $4 AND subject_id = ANY ($5)))"
-            " ORDER BY relation, subject_type, subject_id, subject_relation",
-            self._type_code(resource.type),
-            encode_id(resource.type, resource.id),
-            sorted(arrows),
-            self._type_code(subject.type),
-            [encode_id(subject.type, subject.id), EVERYONE],
-        )
-        return await self._decode(connection, [Row.read(row) for row in rows])
 
     async def decode_rows(self, connection: Connection, rows: Iterable[Sequence[object]]) -> list[Relationship]:
         """Relationships of rows selected as `COLUMNS`."""
