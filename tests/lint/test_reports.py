@@ -100,6 +100,21 @@ def test_suppressions_are_counted(make_project: MakeProject, capsys: pytest.Capt
     assert result["suppressions"] == [{"kind": "inSource", "justification": "the table is small"}]
 
 
+def test_a_batch_points_at_its_operations(make_project: MakeProject, capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_project()
+    write_revision(
+        config.parent,
+        'with op.batch_alter_table("users") as batch:\n'
+        "    # remit: allow set-not-null-scans-table because it is a table of ten rows\n"
+        '    batch.alter_column("name", nullable=False)\n'
+        '    batch.alter_column("age", nullable=False)',
+    )
+    _, out, _ = run_lint(config, capsys, "--range", "0001:head", "--format", "json")
+    findings = json.loads(out)["findings"]
+    places = {(item["rule"], item["line"]) for item in findings if item["level"] == "error"}
+    assert places == {("set-not-null-scans-table", 14), ("work-after-exclusive-lock", 14)}
+
+
 def test_pages_are_current() -> None:
     pages = make_pages()
     assert pages.keys() == {"README.md", *(f"{rule}.md" for rule in CATALOG)}

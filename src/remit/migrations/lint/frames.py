@@ -2,6 +2,8 @@
 
 import contextlib
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -16,6 +18,19 @@ _LIBRARIES = tuple(str(Path(str(package.__file__)).parent) + "/" for package in 
 _SKIPPED = (*_LIBRARIES, str(contextlib.__file__), "<")
 
 
+_acting_for: ContextVar[tuple[Site, ...]] = ContextVar("acting_for", default=())
+
+
+@contextlib.contextmanager
+def acting_for(sites: tuple[Site, ...]) -> Iterator[None]:
+    """What is sent as long as the block lasts was asked for at another place than the one that sends it."""
+    before = _acting_for.set(sites)
+    try:
+        yield
+    finally:
+        _acting_for.reset(before)
+
+
 def is_library(file: str) -> bool:
     """Whether code is Alembic's or SQLAlchemy's."""
     return file.startswith(_LIBRARIES)
@@ -23,6 +38,8 @@ def is_library(file: str) -> bool:
 
 def find_sites() -> tuple[Site, ...]:
     """The calls on the stack that belong to the project, innermost first, up to the revision's own function."""
+    if elsewhere := _acting_for.get():
+        return elsewhere
     sites: list[Site] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

@@ -20,6 +20,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from remit.migrations.lint.batches import noting_batches
 from remit.migrations.lint.bind import RecordingBind, render_sql
 from remit.migrations.lint.errors import LintError, TookTooLongError
 from remit.migrations.lint.frames import find_sites, is_library
@@ -168,7 +169,7 @@ def run_each(
     arguments: Mapping[str, Any],
 ) -> None:
     """Call `run(revision, function, **arguments)` for each, in the transactions that Alembic would run it in."""
-    with Operations.context(context):
+    with Operations.context(context), noting_batches():
         context.impl.start_migrations()
         for revision, migrate in migrations:
             with context.begin_transaction(_per_migration=True):

@@ -61,7 +61,8 @@ class Schema:
         known = self.tables.get(table)
         constraints = known.constraints.values() if known is not None else ()
         keys = {item.columns for item in constraints if item.kind in ("CONSTR_PRIMARY", "CONSTR_UNIQUE")}
-        return keys | {index.columns for index in self.indexes.values() if index.unique and index.table == table}
+        whole = (index for index in self.indexes.values() if index.unique and not index.partial)
+        return keys | {index.columns for index in whole if index.table == table}
 
     def find_users(self, type_name: str) -> list[str]:
         """The tables with a column of a type, or of an array of it."""

@@ -9,6 +9,7 @@ from remit.migrations.lint.model import Revision, Statement
 from remit.migrations.lint.project import LintSettings
 from remit.migrations.lint.relations import Relation
 from remit.migrations.lint.schema import Schema
+from remit.migrations.lint.schema_objects import Table
 from remit.migrations.lint.statements import Environment
 from remit.migrations.lint.timeouts import TimeLimits
 from remit.migrations.lint.work import find_work
@@ -87,23 +88,20 @@ class Walker:
         steps = []
         for statement in statements:
             limits = limits.enter(statement)
-            locks = {
-                name: mode
-                for name, mode in find_locks(statement, schema).items()
-                if self._is_busy(name, schema, statement)
-            }
-            work = {
-                name: what
-                for name, what in find_work(statement, schema).items()
-                if self._is_busy(name, schema, statement)
-            }
-            steps.append(Step(statement, schema.copy(), locks, work, limits))
+            before = schema.copy()
             schema.apply(statement)
+
+            def is_busy(name: str, before: Schema = before, statement: Statement = statement) -> bool:
+                # What a block makes it may work on at once.
+                return self._is_busy(name, before.tables.get(name) or schema.tables.get(name), statement)
+
+            locks = {name: mode for name, mode in find_locks(statement, before).items() if is_busy(name)}
+            work = {name: what for name, what in find_work(statement, before).items() if is_busy(name)}
+            steps.append(Step(statement, before, locks, work, limits))
             limits = limits.apply(statement)
         return tuple(steps), limits
 
-    def _is_busy(self, table: str, schema: Schema, statement: Statement) -> bool:
-        known = schema.tables.get(table)
+    def _is_busy(self, table: str, known: Table | None, statement: Statement) -> bool:
         return (
             table not in self._settings.small_tables
             and not (known is not None and known.revision == statement.revision)

@@ -176,7 +176,11 @@ def _list_unique_dropped(step: Step) -> list[tuple[str, str, tuple[str, ...]]]:
 
 def _has_other(schema: Schema, table: str, columns: tuple[str, ...], name: str) -> bool:
     known = schema.tables.get(table)
-    indexes = {key: item.columns for key, item in schema.indexes.items() if item.unique and item.table == table}
+    indexes = {
+        key: item.columns
+        for key, item in schema.indexes.items()
+        if item.unique and not item.partial and item.table == table
+    }
     constraints = {
         key: item.columns
         for key, item in (known.constraints.items() if known is not None else ())
