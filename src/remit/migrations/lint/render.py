@@ -91,6 +91,7 @@ class _Recorder:
             if self._asked:
                 offline = events[start:] if error is None else []
                 del events[start:]
+                self._seen.clear()
                 self._online = True
                 error = self._try(migrate, arguments)
                 if error is not None and any(event.sql not in _BOUNDARIES for event in offline):
