@@ -5,8 +5,8 @@ tests/lint/test_statement_effects.py holds it to what a server does.
 from enum import IntEnum
 
 from remit.migrations.lint.model import Node, Statement
-from remit.migrations.lint.parse import join_names, name_of, walk
-from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
+from remit.migrations.lint.parse import commands_of, dropped_names, join_names, name_of, subtype_of, walk
+from remit.migrations.lint.schema import Schema
 
 
 class Mode(IntEnum):

@@ -216,3 +216,24 @@ def deparse_type(node: Node) -> str:
     mods = [str(mod.get("a_const", {}).get("ival", {}).get("ival", 0)) for mod in node.get("typmods", ())]
     name = join_names(node["names"]) + (f"({','.join(mods)})" if mods else "")
     return name + "[]" * len(node.get("array_bounds", ()))
+
+
+def commands_of(body: Node) -> list[Node]:
+    """The sub-commands of an ALTER TABLE."""
+    return [item["alter_table_cmd"] for item in body.get("cmds", ())]
+
+
+def subtype_of(command: Node) -> str:
+    """The kind of a sub-command, as AT_AddColumn."""
+    return str(command.get("subtype", "AT_AddColumn"))
+
+
+def dropped_names(body: Node) -> list[str]:
+    """The objects that a DROP names."""
+    found = []
+    for item in body.get("objects", ()):
+        if "list" in item:
+            found.append(join_names(item["list"]["items"]))
+        elif "type_name" in item:
+            found.append(join_names(item["type_name"]["names"]))
+    return found

@@ -18,7 +18,8 @@ from remit.migrations.lint.rewrite_parts import (
     write_expression,
     write_type,
 )
-from remit.migrations.lint.schema import Schema, default_name
+from remit.migrations.lint.schema import Schema
+from remit.migrations.lint.schema_objects import default_name
 
 
 def add_not_valid(body: Any, kind: str, _: Schema) -> str | None:

@@ -3,8 +3,16 @@
 from copy import deepcopy
 
 from remit.migrations.lint.model import Node, Statement
-from remit.migrations.lint.parse import SERIALS, deparse_type, join_names, name_of
-from remit.migrations.lint.schema_objects import Column, Constraint, Domain, Index, Table
+from remit.migrations.lint.parse import (
+    SERIALS,
+    commands_of,
+    deparse_type,
+    dropped_names,
+    join_names,
+    name_of,
+    subtype_of,
+)
+from remit.migrations.lint.schema_objects import Column, Constraint, Domain, Index, Table, default_name
 
 
 class Schema:
@@ -286,42 +294,6 @@ def _name_type(definition: Node) -> str:
     return SERIALS.get(name, name)
 
 
-def default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:
-    """The name that PostgreSQL gives a constraint without one, as far as it does not count."""
-    bare, joined = table.rpartition(".")[2], "_".join(columns)
-    match kind:
-        case "CONSTR_PRIMARY":
-            return f"{bare}_pkey"
-        case "CONSTR_FOREIGN":
-            return f"{bare}_{joined}_fkey"
-        case "CONSTR_UNIQUE":
-            return f"{bare}_{joined}_key"
-        case "CONSTR_CHECK":
-            return f"{bare}_{joined}_check" if joined else f"{bare}_check"
-    return f"({kind} {joined})"
-
-
 def _rename_in_schema(name: str, new: str) -> str:
     schema, dot, _ = name.rpartition(".")
     return f"{schema}{dot}{new}"
-
-
-def commands_of(body: Node) -> list[Node]:
-    """The sub-commands of an ALTER TABLE."""
-    return [item["alter_table_cmd"] for item in body.get("cmds", ())]
-
-
-def subtype_of(command: Node) -> str:
-    """The kind of a sub-command, as AT_AddColumn."""
-    return str(command.get("subtype", "AT_AddColumn"))
-
-
-def dropped_names(body: Node) -> list[str]:
-    """The objects that a DROP names."""
-    found = []
-    for item in body.get("objects", ()):
-        if "list" in item:
-            found.append(join_names(item["list"]["items"]))
-        elif "type_name" in item:
-            found.append(join_names(item["type_name"]["names"]))
-    return found

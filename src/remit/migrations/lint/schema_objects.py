@@ -62,3 +62,18 @@ class Domain:
 
     base: str
     constrained: bool
+
+
+def default_name(table: str, kind: str, columns: tuple[str, ...]) -> str:
+    """The name that PostgreSQL gives a constraint without one, as far as it does not count."""
+    bare, joined = table.rpartition(".")[2], "_".join(columns)
+    match kind:
+        case "CONSTR_PRIMARY":
+            return f"{bare}_pkey"
+        case "CONSTR_FOREIGN":
+            return f"{bare}_{joined}_fkey"
+        case "CONSTR_UNIQUE":
+            return f"{bare}_{joined}_key"
+        case "CONSTR_CHECK":
+            return f"{bare}_{joined}_check" if joined else f"{bare}_check"
+    return f"({kind} {joined})"

@@ -15,10 +15,9 @@ from remit.migrations.lint.catalog_squawk import ABOUT_ONE_CONSTRAINT, NEED_LOCK
 from remit.migrations.lint.errors import LintError
 from remit.migrations.lint.locks import reads_domain
 from remit.migrations.lint.model import Finding
-from remit.migrations.lint.parse import INSTALL, join_names
+from remit.migrations.lint.parse import INSTALL, commands_of, dropped_names, join_names, subtype_of
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.rules.retry import list_columns
-from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 _SECONDS = 120

@@ -6,9 +6,9 @@ from remit.migrations.lint.column_types import is_widening
 from remit.migrations.lint.locks import is_full_vacuum, list_reindexed, moves_index, reads_domain
 from remit.migrations.lint.model import Node, Statement
 from remit.migrations.lint.new_column import describe_new_column
-from remit.migrations.lint.parse import join_names, name_of, walk
+from remit.migrations.lint.parse import commands_of, join_names, name_of, subtype_of, walk
 from remit.migrations.lint.rows import measure
-from remit.migrations.lint.schema import Schema, commands_of, subtype_of
+from remit.migrations.lint.schema import Schema
 
 
 def find_work(statement: Statement, schema: Schema) -> dict[str, str]:

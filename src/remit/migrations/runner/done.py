@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.migrations.lint.errors import LintError
-from remit.migrations.lint.parse import parse
-from remit.migrations.lint.schema import dropped_names
+from remit.migrations.lint.parse import dropped_names, parse
 from remit.migrations.runner.control import Control
 from remit.migrations.runner.sql import is_patient, read_words
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from remit.migrations.lint.code import Conflict, Mention
 from remit.migrations.lint.model import Finding, Level
-from remit.migrations.lint.parse import name_of
+from remit.migrations.lint.parse import commands_of, dropped_names, name_of, subtype_of
 from remit.migrations.lint.rewrite_parts import quote_name, write_call
 from remit.migrations.lint.rules.finding import find
-from remit.migrations.lint.schema import Schema, commands_of, dropped_names, subtype_of
+from remit.migrations.lint.schema import Schema
 from remit.migrations.lint.view import History, Step
 
 _TABLES = ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE")

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from remit.migrations.lint.model import Finding
-from remit.migrations.lint.parse import name_of
+from remit.migrations.lint.parse import commands_of, dropped_names, name_of, subtype_of
 from remit.migrations.lint.rules.finding import find
-from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.model import Finding, Statement
-from remit.migrations.lint.parse import find_constants, name_of, walk
+from remit.migrations.lint.parse import commands_of, dropped_names, find_constants, name_of, subtype_of, walk
 from remit.migrations.lint.rules.finding import fill, find
-from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 

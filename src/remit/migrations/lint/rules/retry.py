@@ -5,11 +5,10 @@ from itertools import groupby
 
 from remit.migrations.lint.locks import Mode, is_concurrent_reindex, says_no
 from remit.migrations.lint.model import Finding, Level, Node, Statement
-from remit.migrations.lint.parse import name_of
+from remit.migrations.lint.parse import commands_of, dropped_names, name_of, subtype_of
 from remit.migrations.lint.rewrite_parts import BLOCK, NEXT, write_call
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.rules.statement import each_step
-from remit.migrations.lint.schema import commands_of, dropped_names, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 _REPEATABLE_COMMANDS = {

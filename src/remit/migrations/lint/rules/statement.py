@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from remit.migrations.lint.code import Mention
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding, Node
-from remit.migrations.lint.parse import UNKNOWN, join_names, name_of
+from remit.migrations.lint.parse import UNKNOWN, commands_of, join_names, name_of, subtype_of
 from remit.migrations.lint.rules.finding import find
-from remit.migrations.lint.schema import commands_of, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 SQUAWK_NAMES = {

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding
-from remit.migrations.lint.parse import find_constants, join_names, name_of
+from remit.migrations.lint.parse import commands_of, find_constants, join_names, name_of, subtype_of
 from remit.migrations.lint.rules.finding import find
-from remit.migrations.lint.schema import commands_of, subtype_of
 from remit.migrations.lint.view import History, RevisionView, Step
 
 
