@@ -7,22 +7,26 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from traffic import elsewhere_report
-from traffic.elsewhere_processes import make_database, run_process, run_provider, settle
-from traffic.elsewhere_rows import TESTS, measure_rows, measure_rows_beside_spicedb
+from traffic.elsewhere_processes import make_database, run_process, run_provider, run_served, settle
+from traffic.elsewhere_rows import TESTS, in_turns, measure_rows, measure_rows_beside_spicedb
 from traffic.load import Client
+from traffic.processes import Served
 from traffic.tenants import Tenant, make_tenants
 
 from remit.db.embedded import EmbeddedPostgres
 
 IN_FLIGHT = 4
+SECONDS_TO_WARM, SECONDS_TO_TURN = 2, 0.3
 
 
 def main() -> None:
@@ -131,30 +135,41 @@ async def _rounds(
 
 
 def measure_shadow(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The same request with and without comparisons, in turn: one at a time, and as many as saturate the server."""
+    """The same request with and without comparisons, in turn: one at a time, and as many as saturate a server.
+
+    What a server has left to compare it compares after its turn as well, so that each has a process of its own.
+    """
     database = make_database(dsn, "bench_shadow")
     tenants = make_tenants(database, {"write": "write", "shadow": "shadow"}, outboxed=False)
-    with run_process(database) as port:
+    cases = {"with": tenants["shadow"], "without": tenants["write"], "again": tenants["write"]}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(run_served(database)) for name in cases}
         return {
             "shadow": {
-                in_flight: asyncio.run(_with_and_without(port, tenants, in_flight, options))
+                in_flight: asyncio.run(_with_and_without(servers, cases, in_flight, options))
                 for in_flight in (1, IN_FLIGHT)
             }
         }
 
 
 async def _with_and_without(
-    port: int, tenants: dict[str, Tenant], in_flight: int, options: argparse.Namespace
+    servers: dict[str, Served], cases: dict[str, Tenant], in_flight: int, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    client = Client([port], in_flight)
-    await client.open()
-    found: dict[str, list[float]] = {"write": [], "shadow": []}
-    for mode in found:
-        await client.run(tenants[mode].get, seconds=2)
-    for number in range(options.rounds * 2):
-        for mode in ("write", "shadow") if number % 2 else ("shadow", "write"):
-            found[mode] += (await client.run(tenants[mode].get, seconds=options.seconds)).latencies
-    client.close()
+    clients = {name: Client([server.port], in_flight) for name, server in servers.items()}
+    for name, client in clients.items():
+        os.kill(servers[name].pid, signal.SIGCONT)
+        await client.open()
+        await client.run(cases[name].get, seconds=SECONDS_TO_WARM)
+        os.kill(servers[name].pid, signal.SIGSTOP)
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    for turns in in_turns(found, options.rounds * 2):
+        for name in turns:
+            os.kill(servers[name].pid, signal.SIGCONT)
+            await asyncio.sleep(SECONDS_TO_TURN)
+            found[name] += (await clients[name].run(cases[name].get, seconds=options.seconds)).latencies
+            os.kill(servers[name].pid, signal.SIGSTOP)
+    for client in clients.values():
+        client.close()
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import psycopg
 
 from remit.migrations.run import upgrade
 from traffic.load import Client, encode
-from traffic.processes import free_port
+from traffic.processes import Served, free_port
 
 START_SECONDS = 90
 
@@ -25,9 +26,17 @@ def environment_of(dsn: str, **settings: str) -> dict[str, str]:
 @contextmanager
 def run_process(dsn: str, **settings: str) -> Iterator[int]:
     """`remit serve`; gives its port."""
+    with run_served(dsn, **settings) as served:
+        yield served.port
+
+
+@contextmanager
+def run_served(dsn: str, **settings: str) -> Iterator[Served]:
+    """`remit serve`; gives its port and its process."""
     port = free_port()
-    with _serving([sys.executable, "-m", "remit", "serve", "--port", str(port)], environment_of(dsn, **settings), port):
-        yield port
+    command = [sys.executable, "-m", "remit", "serve", "--port", str(port)]
+    with _serving(command, environment_of(dsn, **settings), port) as process:
+        yield Served(port, process.pid)
 
 
 @contextmanager
@@ -40,13 +49,14 @@ def run_provider(dsn: str) -> Iterator[int]:
 
 
 @contextmanager
-def _serving(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
+def _serving(command: list[str], environment: dict[str, str], port: int) -> Iterator["subprocess.Popen[bytes]"]:
     log = None if "REMIT_BENCH_SHOW" in os.environ else subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         asyncio.run(_wait_until_ready(process, port))
-        yield
+        yield process
     finally:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(30)
 

@@ -20,6 +20,7 @@ AGAINST = {
     "get, roles decide, shadow": "get, roles decide",
     "check of the provider": "get, embedded",
 }
+_HEAD = ["| compared | p50 ms | p95 ms | p99 ms | requests |", "| --- | --- | --- | --- | ---: |"]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -68,19 +69,32 @@ def _about_requests(requests: Mapping[str, Mapping[str, Sequence[float]]]) -> li
     return [*lines, "", overlay, "", "![Requests a second](elsewhere.svg)", ""]
 
 
-def _about_shadow(shadow: Mapping[int, Mapping[str, Sequence[float]]]) -> list[str]:
-    lines = [
-        "## Shadow",
-        "",
-        "The same request with and without comparisons, embedded engine, rounds in turn.",
-        "",
-        "| requests at once | mode | p50 ms | p95 ms | p99 ms | requests |",
-        "| ---: | --- | ---: | ---: | ---: | ---: |",
+def _compare(label: str, values: Sequence[float], others: Sequence[float]) -> str:
+    """A line of a table: percentiles of two series in milliseconds, and how much more the first one has."""
+    told = " | ".join(
+        f"{one:.2f}, {other:.2f} ({one / other - 1:+.0%})".replace("%", " %")
+        for share in (0.5, 0.95, 0.99)
+        for one, other in [(percentile(values, share), percentile(others, share))]
+    )
+    return f"| {label} | {told} | {len(values) + len(others):,} |"
+
+
+def _compare_in_turns(label: str, found: Mapping[str, Sequence[float]]) -> list[str]:
+    """What something adds, and what two series differ in that are of the same."""
+    return [
+        _compare(f"{label}, without", found["with"], [*found["without"], *found["again"]]),
+        _compare("without, without", found["without"], found["again"]),
     ]
+
+
+def _about_shadow(shadow: Mapping[int, Mapping[str, Sequence[float]]]) -> list[str]:
+    told = (
+        "The same request with comparisons, without, and without again, embedded engine, three servers of which "
+        "two are stopped, in turn. The second line of each pair is what the same differs in from itself."
+    )
+    lines = ["## Shadow", "", told, "", *_HEAD]
     for in_flight, one in shadow.items():
-        for mode, latencies in one.items():
-            times = " | ".join(f"{percentile(latencies, share):.2f}" for share in (0.5, 0.95, 0.99))
-            lines.append(f"| {in_flight} | {mode} | {times} | {len(latencies):,} |")
+        lines += _compare_in_turns(f"{in_flight} at once: shadow", one)
     return [*lines, ""]
 
 
@@ -104,22 +118,12 @@ def _about_rows(found: Mapping[str, Any]) -> list[str]:
         )
     told = (
         "These ran without a limit of their own. A request beside one at the default rate, and one while it is "
-        "stopped, in turn; wanted at p50 and p95 are 5 % at most:"
+        "stopped, in turn; wanted at p50 and p95 are 5 % at most. The second line of each pair is what the same "
+        "differs in from itself."
     )
-    lines += [
-        "",
-        told,
-        "",
-        "| beside | p50 ms beside, without | p95 ms | p99 ms | requests |",
-        "| --- | --- | --- | --- | ---: |",
-    ]
+    lines += ["", told, "", *_HEAD]
     for command, one in found["latency"].items():
-        told = " | ".join(
-            f"{a:.2f}, {b:.2f} ({a / b - 1:+.0%})".replace("%", " %")
-            for share in (0.5, 0.95, 0.99)
-            for a, b in [(percentile(one["with"], share), percentile(one["without"], share))]
-        )
-        lines.append(f"| {command} | {told} | {sum(map(len, one.values())):,} |")
+        lines += _compare_in_turns(f"beside {command}", one)
     return [*lines, ""]
 
 

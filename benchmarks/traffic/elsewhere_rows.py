@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ def _copy(database: str, store: str) -> None:
             connection.execute("VACUUM ANALYZE")
 
 
+def in_turns(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
+    """The names once in each round, another one first each time."""
+    order = list(names)
+    for number in range(rounds):
+        first = number % len(order)
+        yield order[first:] + order[:first]
+
+
 async def _beside(
     command: str, dsn: str, port: int, tenant: Tenant, of: Tenant, options: argparse.Namespace
 ) -> dict[str, list[float]]:
@@ -128,16 +137,15 @@ async def _beside(
     """
     client = Client([port], 1)
     await client.open()
-    found: dict[str, list[float]] = {"with": [], "without": []}
+    found: dict[str, list[float]] = {"with": [], "without": [], "again": []}
     process = _start(dsn, command, "--tenant", of.name, "--type", "task")
     try:
         await client.run(tenant.get, seconds=SECONDS_TO_START)
-        for number in range(options.rounds * 2):
-            pair = [("with", signal.SIGCONT), ("without", signal.SIGSTOP)]
-            for name, way in pair if number % 2 else pair[::-1]:
+        for turns in in_turns(found, options.rounds * 2):
+            for name in turns:
                 if process.poll() is not None:
                     raise SystemExit(f"{command} ended with {process.returncode} before the rounds did: add rows")
-                process.send_signal(way)
+                process.send_signal(signal.SIGCONT if name == "with" else signal.SIGSTOP)
                 await asyncio.sleep(SECONDS_TO_TURN)
                 found[name] += (await client.run(tenant.get, seconds=options.seconds)).latencies
     finally:
