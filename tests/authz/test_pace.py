@@ -37,6 +37,6 @@ async def test_lost_time_is_not_made_up_for() -> None:
     assert clock.slept == [0.09] * 3
 
 
-def test_batches_are_small_where_the_rate_is_low() -> None:
-    sizes = {rate: Pace(rate).batch for rate in (1, 1000, 3000, 1_000_000)}
-    assert sizes == {1: SMALLEST, 1000: 100, 3000: 300, 1_000_000: LARGEST}
+def test_batches_are_few_and_not_too_large() -> None:
+    sizes = {rate: Pace(rate).batch for rate in (1, 300, 500, 3000, 1_000_000)}
+    assert sizes == {1: SMALLEST, 300: 150, 500: 250, 3000: LARGEST, 1_000_000: LARGEST}

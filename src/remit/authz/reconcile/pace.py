@@ -8,8 +8,9 @@ from typing import Final
 DEFAULT_RATE: Final = 500
 """Resources in a second that requests beside them hardly feel."""
 
-# Few at a time, so that a request beside them waits for little; many where nobody asks for a low rate.
-BATCHES_A_SECOND: Final = 10
+# Few: a batch costs as much as a hundred resources besides, so that small ones take twice the work for the same rate,
+# and twice as many requests meet it. None is so large that a request which meets one waits for long.
+BATCHES_A_SECOND: Final = 2
 SMALLEST, LARGEST = 50, 500
 
 
