@@ -108,9 +108,10 @@ def run_in_scratch(
     """
     try:
         with open_scratch_server(_FAST) as server:
+            roles = MissingRoles(lambda: psycopg.connect(server.dsn, autocommit=True))
 
             def attempt() -> T | LintError:
-                with _connect(server.dsn) as connection:
+                with _connect(server.dsn, again=bool(roles.made)) as connection:
                     scratch = Scratch(config, script, options, connection)
                     _listen(connection, scratch)
                     try:
@@ -118,7 +119,6 @@ def run_in_scratch(
                     except LintError as error:
                         return error
 
-            roles = MissingRoles(lambda: psycopg.connect(server.dsn, autocommit=True))
             done = roles.retry(attempt, lambda result: str(result) if isinstance(result, LintError) else None)
     except DatabaseSetupError as error:
         raise LintError(f"a revision needs a database, and the embedded PostgreSQL does not start: {error}") from error
@@ -128,12 +128,14 @@ def run_in_scratch(
 
 
 @contextmanager
-def _connect(dsn: str) -> Iterator[Connection]:
-    """A connection to a database of its own."""
-    name = f"scratch_{uuid.uuid4().hex}"
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-    url = make_url(dsn.replace("postgresql://", "postgresql+psycopg://", 1)).set(database=name)
+def _connect(dsn: str, *, again: bool) -> Iterator[Connection]:
+    """A connection to an empty database: the server's own, or another one for those that come after."""
+    url = make_url(dsn.replace("postgresql://", "postgresql+psycopg://", 1))
+    if again:
+        name = f"scratch_{uuid.uuid4().hex}"
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name}".encode())
+        url = url.set(database=name)
     with create_engine(url, poolclass=NullPool).connect() as connection:
         yield connection
 
