@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import httpx
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import State
@@ -149,12 +149,19 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.tracing = Tracing.open(settings)
-    # One flat list: a router that is included is gone through twice for each request.
-    app.router.routes.extend(route for router in ROUTERS for route in router.routes)
+    add_routes(app, ROUTERS)
     add_error_handlers(app)
     _describe(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
     return app
+
+
+def add_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Have an application answer the routes of some routers.
+
+    In one flat list: a router that is included is gone through twice for each request.
+    """
+    app.router.routes.extend(route for router in routers for route in router.routes)
 
 
 async def _close(state: State, loops: Sequence[asyncio.Task[None]], identity_http: httpx.AsyncClient) -> None:

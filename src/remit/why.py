@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -14,6 +13,7 @@ from remit.authz.errors import PermissionUnknown
 from remit.authz.explain import Branch, Explanation, explain
 from remit.authz.explain_text import render_text, say
 from remit.authz.guard import ResourceKind, authorize
+from remit.authz.ids import is_canonical
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.proofs import TooLargeToExplain
@@ -26,7 +26,6 @@ from remit.tasks.service import TASK
 router = APIRouter(tags=["authorization"], route_class=GuardedRoute)
 
 KINDS: dict[str, ResourceKind] = {kind.type: kind for kind in (TASK, AGENT)}
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMES = """
 SELECT id, name FROM (
   SELECT id, tenant_id, external_id AS name FROM subjects WHERE id = ANY($1::uuid[])
@@ -126,7 +125,7 @@ async def find_names(connection: Connection, explanation: Explanation, tenant_id
     facts = (*explanation.path, *explanation.missing)
     ids = {explanation.subject.id, explanation.resource.id, *(subject.id for subject in explanation.granters)}
     ids |= {side.id for fact in facts for side in (fact.resource, fact.subject)}
-    rows = await connection.fetch(_NAMES, [id for id in ids if _UUID.fullmatch(id)], tenant_id)
+    rows = await connection.fetch(_NAMES, [id for id in ids if is_canonical(id)], tenant_id)
     return {row["id"]: row["name"] for row in rows}
 
 
@@ -134,7 +133,7 @@ def _split_resource(text: str) -> tuple[ResourceKind, str, str]:
     type, _, value = text.partition(":")
     if type not in KINDS or not value:
         raise Invalid([("query.resource", f"must be TYPE:ID or TYPE:NAME, of the types {', '.join(sorted(KINDS))}")])
-    return KINDS[type], "id" if _UUID.fullmatch(value) else "name", value
+    return KINDS[type], "id" if is_canonical(value) else "name", value
 
 
 async def _find_subject(connection: Connection, tenant_id: str, text: str, *, hidden: bool) -> Subject:

@@ -7,12 +7,14 @@ import pytest
 from authz.judge import Judge, JudgeRefuses
 
 from remit.authz.errors import (
+    DEPTH_MARK,
     DepthExceeded,
     PermissionUnknown,
     PreconditionFailed,
     RelationshipError,
     SchemaError,
     ZedtokenError,
+    translate_database_errors,
 )
 from remit.authz.ids import check_id
 from remit.authz.model import Relationship, Resource, Subject
@@ -197,6 +199,14 @@ async def test_deep_nesting_is_an_error_and_not_an_answer(
         with pytest.raises(DepthExceeded):
             async with connection.transaction():
                 await ask
+
+
+async def test_the_error_of_a_row_that_quotes_the_limit_is_not_taken_for_it(connection: asyncpg.Connection) -> None:
+    name = f"{DEPTH_MARK} 7"
+    await connection.execute("CREATE TEMPORARY TABLE named (name text UNIQUE)")
+    await connection.execute("INSERT INTO named VALUES ($1)", name)
+    with pytest.raises(asyncpg.UniqueViolationError, match=DEPTH_MARK), translate_database_errors():
+        await connection.execute("INSERT INTO named VALUES ($1)", name)
 
 
 async def test_unknown_names_in_questions(engine: PostgresEngine, connection: asyncpg.Connection) -> None:

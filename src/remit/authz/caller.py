@@ -1,8 +1,10 @@
 """Who asks, in a request: the principal with what it takes to ask and to record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import asyncpg
 from fastapi import Depends, Request
 
 from remit.audit import AuditEntry, AuditTrail
@@ -67,6 +69,20 @@ class Caller:
         if self.presumption is not None:
             self.presumption.settle(said)
             self.database = self.asking_database
+
+    def presumed_column(self, params: Params) -> str:
+        """What a list's statement on `asking_database` selects as well: `, … AS guard_good`, or nothing once proven."""
+        return f", {self.presumed.sql(params)} AS guard_good" if self.presumed is not None else ""
+
+    async def settle_listed(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Take what the rows of such a statement say; where it had none, ask by a statement of its own.
+
+        Raises:
+            Unauthenticated: the key is not good any more.
+        """
+        if rows and self.presumed is not None:
+            self.settle_presumed(rows[0]["guard_good"])
+        await self.prove()
 
     async def prove(self) -> None:
         """Have the database say who calls, unless it has.
@@ -185,6 +201,17 @@ async def begin_call_of(request: Request, principal: Principal, presumption: Pre
     Raises:
         TooManyRequests, others: as `begin_call`.
     """
+    caller = await count_call(request, principal, presumption)
+    await begin_once(request, caller)
+    return caller
+
+
+async def count_call(request: Request, principal: Principal, presumption: Presumption | None = None) -> Caller:
+    """As `begin_call_of`, for a route whose answer is kept for no idempotency key.
+
+    Raises:
+        TooManyRequests: as `begin_call`.
+    """
     caller = get_caller(request, principal, presumption)
     limits = request.app.state.limits
     if limits.counts_requests:
@@ -192,7 +219,6 @@ async def begin_call_of(request: Request, principal: Principal, presumption: Pre
         await caller.prove()
         await limits.count_request(caller.actor)
     await caller.decider.modes.confirm()
-    await begin_once(request, caller)
     return caller
 
 

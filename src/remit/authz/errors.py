@@ -110,11 +110,12 @@ class ZedtokenError(AuthzError):
 def translate_database_errors() -> Iterator[None]:
     """Turn the error that a compiled check raises at the depth limit into `DepthExceeded`.
 
-    Wrap statements that contain `check_sql`.
+    Wrap statements that contain `check_sql`. That error is of a text that is no boolean; one of another kind, as of a
+    row that the statement also writes, may quote what somebody sent.
     """
     try:
         yield
-    except asyncpg.PostgresError as error:
+    except asyncpg.InvalidTextRepresentationError as error:
         if DEPTH_MARK in str(error):
             raise DepthExceeded(
                 f"more than {DEPTH_LIMIT} levels of nesting were needed to answer; flatten the groups or folders"

@@ -50,6 +50,11 @@ def encode_text(type_name: str, object_id: str) -> str:
     return object_id if is_stored_as_is(object_id) else str(encode_id(type_name, object_id))
 
 
+def is_canonical(text: str) -> bool:
+    """Whether a text is a UUID as Remit writes one: 36 characters, the letters small."""
+    return _CANONICAL.fullmatch(text) is not None
+
+
 def is_stored_as_is(object_id: str) -> bool:
     """Whether the id is a canonical UUID that is its own stored form."""
     match = _CANONICAL.fullmatch(object_id)

@@ -87,9 +87,7 @@ async def list_visible(
 async def _list_here(
     caller: Caller, kind: ResourceKind, page: Page, columns: str, conditions: str, params: Params
 ) -> RowPage:
-    presumption = caller.presumed
-    if presumption is not None:
-        columns += f", {presumption.sql(params)} AS guard_good"
+    columns += caller.presumed_column(params)
     async with caller.asking_database.connection() as connection:
         try:
             page_of_rows = await caller.decider.list_rows(
@@ -105,11 +103,7 @@ async def _list_here(
             )
         except ListTooCostly as error:
             raise TooCostly(str(error)) from error
-    if presumption is not None:
-        if page_of_rows.rows:
-            caller.settle_presumed(page_of_rows.rows[0]["guard_good"])
-        else:
-            await caller.prove()
+    await caller.settle_listed(page_of_rows.rows)
     return page_of_rows
 
 
@@ -187,8 +181,6 @@ class _Search:
         params, tenant_id = self.params.copy(), self.caller.principal.tenant_id
         part = self.caller.part(params, "read", self.kind.type, "t.id")
         where, allows = [self.conditions], ""
-        presumption = self.caller.presumed
-        good = f", {presumption.sql(params)} AS guard_good" if presumption is not None else ""
         if before is not None:
             where.append(f"t.id < {params.add(before, 'uuid')}")
         if readable is not None:
@@ -198,8 +190,9 @@ class _Search:
             where.append(f"(t.id = ANY ({ids}) OR {pending_sql(params, tenant_id, self.kind.type, 't.id')})")
             allows = f" WHERE q.known = 'yes' OR q.known = 'ask' AND q.id = ANY ({ids})"
         statement = (
-            f"SELECT t.id, {part.sql} AS known, {tokens_sql(params, tenant_id, 't')} AS tokens{good}"
-            f" FROM {self.kind.table} t WHERE {' AND '.join(where)} ORDER BY t.id DESC"
+            f"SELECT t.id, {part.sql} AS known, {tokens_sql(params, tenant_id, 't')} AS tokens"
+            f"{self.caller.presumed_column(params)} FROM {self.kind.table} t"
+            f" WHERE {' AND '.join(where)} ORDER BY t.id DESC"
         )
         if allows:
             statement = f"SELECT q.* FROM ({statement}) q{allows} ORDER BY q.id DESC"
@@ -207,9 +200,7 @@ class _Search:
         with translate_database_errors():
             async with self.caller.asking_database.connection() as connection:
                 rows = list(await connection.fetch(statement, *params.values))
-        if rows and presumption is not None:
-            self.caller.settle_presumed(rows[0]["guard_good"])
-        await self.caller.prove()
+        await self.caller.settle_listed(rows)
         return part, rows
 
     async def _allowed(self, part: Part, rows: Sequence[asyncpg.Record]) -> list[str]:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from remit.authz.ids import is_canonical
 from remit.authz.model import Resource, Subject
 from remit.authz.sharing import SubjectType, find_subject
 from remit.cli.context import fail
 from remit.db.pool import Connection
 
 _OBJECT = re.compile(r"(?P<type>[a-z][a-z0-9_]*):(?P<id>[^#]+)(?:#(?P<relation>[a-z][a-z0-9_]*))?")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ async def _find_id(connection: Connection, tenant_id: str | None, type: str, id:
     rows = _ROWS.get(type)
     if rows is None or id == "*" or _account_of(id) is not None:
         return id
-    is_uuid = _UUID.fullmatch(id) is not None
+    is_uuid = is_canonical(id)
     if is_uuid and (tenant_id is None or await find_standing(connection, type, id) is not None):
         return id
     if tenant_id is None and type != "tenant":
@@ -127,7 +127,7 @@ async def find_standing(connection: Connection, type: str, id: str) -> Standing 
     rows = _ROWS.get(type)
     if (account := _account_of(id)) is not None:
         rows, id = _ROWS["tenant"], account
-    if rows is None or not _UUID.fullmatch(id):
+    if rows is None or not is_canonical(id):
         return None
     row = await connection.fetchrow(
         f"SELECT n.id AS tenant_id, {rows.usable} AND n.disabled_at IS NULL AS usable FROM {rows.table} t "
@@ -140,4 +140,4 @@ async def find_standing(connection: Connection, type: str, id: str) -> Standing 
 def _account_of(id: str) -> str | None:
     """The tenant of a resource of another server, whose id begins with it; None for any other id."""
     account, slash, _ = id.partition("/")
-    return account if slash and _UUID.fullmatch(account) else None
+    return account if slash and is_canonical(account) else None

@@ -8,7 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from remit import health
-from remit.app import add_error_handlers
+from remit.app import add_error_handlers, add_routes
 from remit.audit import AuditTrail
 from remit.authz.decide import Decider
 from remit.authz.load import load_engine, make_deliverer
@@ -97,8 +97,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         redoc_url=None,
     )
     app.state.tracing = Tracing.open(settings)
-    for router in ROUTERS:
-        app.include_router(router)
+    add_routes(app, ROUTERS)
     add_error_handlers(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, elsewhere_seconds=settings.authz_timeout)
     caller = settings.auth_caller_secret

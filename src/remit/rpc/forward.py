@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 
 from remit.agent_api_keys.webhooks import admit_sender
 from remit.agents.service import AGENT
-from remit.authz.caller import get_caller
+from remit.authz.caller import count_call
 from remit.authz.guard import authorize
 from remit.authz.route import GuardedRoute, unguarded
 from remit.content import Text
@@ -59,9 +59,7 @@ async def _forward(request: Request, agent_name: str, path: str) -> Response:
     if admitted is not None:
         address = admitted.acp_url
     else:
-        caller = get_caller(request, await authenticate(request))
-        await state.limits.count_request(caller.actor)
-        await caller.decider.modes.confirm()
+        caller = await count_call(request, await authenticate(request))
         address = (await authorize(caller, AGENT, "execute", name=agent_name, columns="t.id, t.acp_url"))["acp_url"]
     target = _read_target(path, request.url.query)
     if address is None:
