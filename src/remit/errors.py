@@ -197,6 +197,7 @@ class TooCostly(RemitError):
     """A list takes longer than a list may; the same request again would as well."""
 
     status, problem, title = 503, "list-too-costly", "The list takes too long for one answer"
+    retry = False
 
 
 class AuthorizationUnavailable(Unavailable):

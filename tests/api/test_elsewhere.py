@@ -333,6 +333,7 @@ async def test_a_list_that_takes_too_many_questions_is_never_short(
     monkeypatch.setattr(decide, "MOST_CANDIDATES", 50)
     refused = await own_world.bob.get("/tasks", limit=20)
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:remit:problem:list-too-costly")
+    assert refused.headers["x-should-retry"] == "false", "it would take as long again"
     assert LAST_ID in refused.json()["message"]
     # By cursor the same list comes in shorter pages, each of which says where it goes on.
     ids: list[str] = []

@@ -11,6 +11,7 @@ from support.graph import WAIT_SECONDS, AgentParty, Json, Party, World, text
 from support.server import Server, serve
 
 from remit.db.pool import Connection
+from remit.errors import RemitError
 from remit.idempotency import hash_request
 from remit.retention import remove_older
 
@@ -254,6 +255,17 @@ async def hold_lock(world: World, connection: Connection, agent: AgentParty, bod
     await connection.execute(
         f"SELECT {lock}(hashtextextended($1::text || encode($2, 'hex'), 0))", world.alice.id, request_hash
     )
+
+
+def test_each_error_that_the_client_would_repeat_says_whether_that_helps() -> None:
+    """The published client repeats 409, 429 and all from 500 on, unless it is told not to."""
+    classes, left = set[type[RemitError]](), [RemitError]
+    while left:
+        classes |= (found := set(left.pop().__subclasses__()))
+        left += found
+    repeated = {one for one in classes if one.status in (409, 429) or one.status >= 500}
+    assert {one.__name__ for one in repeated if one.retry is None} == set()
+    assert len(classes) > 15
 
 
 SEND: Json = {"id": 1, "jsonrpc": "2.0", "method": "message/send", "params": {"content": text("x")}}

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from fastapi.routing import APIRoute
 from support.graph import World
 
@@ -12,8 +11,10 @@ from remit.app import ROUTERS
 from remit.ids import new_id
 from remit.unbuilt import UNBUILT, router
 
-CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract" / "openapi.yaml"
+CONTRACT = Path(__file__).parent / "contract_operations.txt"
 OPERATIONS = [operation for operations in UNBUILT.values() for operation in operations]
+LEFT = 29
+"""How many operations are not built: to be lowered with the table, and never raised."""
 
 
 def without_names(path: str) -> str:
@@ -22,8 +23,8 @@ def without_names(path: str) -> str:
 
 
 def contract() -> set[tuple[str, str]]:
-    paths = yaml.safe_load(CONTRACT.read_text())["paths"]
-    return {(method.upper(), without_names(path)) for path, methods in paths.items() for method in methods}
+    operations = (line.split() for line in CONTRACT.read_text().splitlines())
+    return {(method, without_names(path)) for method, path in operations}
 
 
 def test_every_operation_of_the_contract_is_served_or_in_the_table() -> None:
@@ -40,7 +41,7 @@ def test_every_operation_of_the_contract_is_served_or_in_the_table() -> None:
     assert contract() - served - refused == set(), "neither served nor refused"
     assert served & refused == set(), "built, and so to be taken from the table"
     assert refused - contract() == set(), "no operation of the contract"
-    assert len(OPERATIONS) == len(refused)
+    assert len(OPERATIONS) == len(refused) == LEFT
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
