@@ -239,10 +239,12 @@ async def test_a_child_must_belong_to_the_task_that_is_named(world: World, task:
     message = (await world.alice.post("/messages", {"task_id": task["id"], "content": text("x")})).json()
     body = {"task_id": other["id"], "content": text("moved")}
     assert (await world.alice.put(f"/messages/{message['id']}", body)).status_code == 404
-    foreign = {"task_id": task["id"], "agent_id": new_id(), "state": {}}
-    check_invalid(await world.alice.post("/states", foreign), "body.agent_id")
-    events = await world.alice.get("/events", task_id=task["id"], agent_id=new_id())
-    check_invalid(events, "query.agent_id")
+    for agent_id in (new_id(), (await world.make_agent(None, owner=world.alice)).id):
+        foreign = {"task_id": task["id"], "agent_id": agent_id, "state": {}}
+        check_invalid(await world.alice.post("/states", foreign), "body.agent_id")
+        events = await world.alice.get("/events", task_id=task["id"], agent_id=agent_id)
+        check_invalid(events, "query.agent_id")
+    assert await world.seed.fetch("SELECT 1 FROM states WHERE task_id = $1", task["id"]) == []
     state = {"task_id": task["id"], "agent_id": world.agents[0].id, "state": {}}
     assert (await world.alice.post("/states", state)).status_code == 200
     assert (await world.alice.post("/states", state)).status_code == 409

@@ -50,6 +50,8 @@ FINAL = {
 ENDING = ("/complete", "/fail", "/cancel", "/terminate", "/timeout", "/clean", "/rehydrate", "/delete-thread")
 ABSENT = "0198c0de-0000-7000-8000-000000000000"
 TEXTS = ["", "x", ABSENT, "\u0000", "'%_\\\U0001f4a9", "9" * 400]
+JSON_TEXTS = ['{"a": 1}', "[1]", '{"content": 7}', '{"a": "\\ud800"}', "null"]
+"""For what a query has as text and may be read as JSON."""
 MOMENTS = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
 ODD: dict[str, list[Any]] = {
     "integer": [-1, 0, 2, 2**31, 2**63],
@@ -190,17 +192,29 @@ def make_value(name: str, schema: Json, components: Json, ids: dict[str, str]) -
             return {"integer": 1, "number": 1, "boolean": True, "array": []}.get(str(kind))
 
 
-def list_odd(schema: Json, components: Json, ids: dict[str, str]) -> Iterator[Any]:
-    """Odd values for a place, and each of those that it names."""
+def list_odd(schema: Json, components: Json, ids: dict[str, str], texts: list[str]) -> Iterator[Any]:
+    """Odd values for a place, each of those that it names, its bounds, and lists of one odd value."""
     for variant in resolve(schema, components):
         kind = variant.get("type", "object")
         if "enum" in variant or "const" in variant:
-            yield from variant.get("enum", [variant.get("const")])
+            yield from [*variant.get("enum", [variant.get("const")]), "x"]
         elif kind == "string":
-            yield from [*TEXTS, ids["task_id"]]
+            yield from [*texts, ids["task_id"]]
             yield from MOMENTS if "format" in variant else ()
         else:
             yield from ODD[kind]
+            yield from (variant[bound] for bound in ("minimum", "maximum") if bound in variant)
+        if kind == "array":
+            yield from ([item] for item in list_odd(variant.get("items", {}), components, ids, texts))
+
+
+def unique(values: Iterator[Any]) -> list[Any]:
+    """Values of JSON, each once."""
+    return list({json.dumps(value): value for value in values}.values())
+
+
+def holds_half_a_pair(value: Any) -> bool:
+    return any("\ud800" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
 
 
 def list_requests(operation: Any, components: Json, ids: dict[str, str]) -> Iterator[Json]:
@@ -220,11 +234,12 @@ def list_requests(operation: Any, components: Json, ids: dict[str, str]) -> Iter
     fits |= {"body": whole, "media_type": "application/json"} if content else {}
     yield fits
     for (place, name), schema in parameters.items():
-        for value in list_odd(schema, components, ids) if place == "query" else ():
-            if "\\ud8" not in json.dumps(value):  # which no URL can hold
+        odd = unique(list_odd(schema, components, ids, TEXTS + JSON_TEXTS)) if place == "query" else []
+        for value in odd:
+            if not holds_half_a_pair(value):  # which no URL can hold
                 yield {**fits, "query": {**query, name: "" if value is None else value}}
     for name, schema in body.get("properties", {}).items():
-        for value in list_odd(schema, components, ids):
+        for value in unique(list_odd(schema, components, ids, TEXTS)):
             yield {**fits, "body": {**whole, name: value}}
 
 
