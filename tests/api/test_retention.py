@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 from support.agent import FakeAgent
-from support.graph import World, text
+from support.graph import AgentParty, Json, World, text
 from support.server import Server
 
 from remit.ids import new_id
 from remit.retention import remove_old
 from remit.settings import Settings
+from remit.worker import make_job_app, run_worker
+
+CHILDREN = ("messages", "states", "events", "agent_task_trackers", "spans", "checkpoints")
 
 
 async def test_only_what_is_old_goes(own_server: Server, own_world: World, fake: FakeAgent) -> None:
@@ -74,3 +77,47 @@ async def test_of_what_was_given_up_only_what_takes_nothing_away_goes(own_server
         {"revocation": 1, "waits": False},
         {"revocation": 0, "waits": True},
     ]
+
+
+async def make_full_task(world: World, agent: AgentParty) -> Json:
+    """A task with a child of every kind."""
+    task = await world.alice.make_task(agent)
+    of_task = {"task_id": task["id"]}
+    for path, body in (
+        ("/messages", {**of_task, "content": text("x")}),
+        ("/states", {**of_task, "agent_id": agent.id, "state": {}}),
+        ("/spans", {**of_task, "trace_id": "t", "name": "n", "start_time": "2020-01-01T00:00:00Z"}),
+        ("/checkpoints/put", {"thread_id": task["id"], "checkpoint_id": "1", "checkpoint": {"channel_versions": {}}}),
+    ):
+        assert (await world.alice.post(path, body)).status_code == 200, path
+    assert (await world.alice.rpc(agent, "event/send", {**of_task, "content": text("x")})).status_code == 200
+    return task
+
+
+async def test_the_worker_removes_what_is_old_and_purges_what_was_deleted_long_ago(
+    own_server: Server, own_world: World, fake: FakeAgent
+) -> None:
+    world, seed = own_world, own_world.seed
+    gone, stays = [await world.make_agent(fake.url, "async", owner=world.alice) for _ in range(2)]
+    deleted, lately, kept = [await make_full_task(world, agent) for agent in (gone, stays, stays)]
+    key = {"agent_id": gone.id, "name": "k", "api_key_type": "internal"}
+    assert (await world.alice.post("/agent_api_keys", key)).status_code == 200
+    for path in (f"/tasks/{deleted['id']}", f"/agents/{gone.id}", f"/tasks/{lately['id']}"):
+        assert (await world.alice.delete(path)).status_code == 200
+    for table, id in (("tasks", deleted["id"]), ("agents", gone.id)):
+        await seed.execute(f"UPDATE {table} SET updated_at = now() - interval '31 days' WHERE id = $1", id)
+    await seed.execute("UPDATE spans SET created_at = now() - interval '2 days' WHERE task_id = $1", kept["id"])
+
+    async with make_job_app(own_server.dsn).open_async() as jobs:
+        (periodic,) = jobs.periodic_registry.periodic_tasks.values()
+        assert periodic.cron == "*/10 * * * *"
+        await periodic.task.defer_async(timestamp=0)
+    await run_worker(Settings(span_retention=timedelta(days=1)), own_server.dsn, wait=False)
+
+    assert {row["id"] for row in await seed.fetch("SELECT id FROM tasks")} == {lately["id"], kept["id"]}
+    assert {row["id"] for row in await seed.fetch("SELECT id FROM agents")} == {stays.id}
+    for table in CHILDREN:
+        rows = await seed.fetch(f"SELECT task_id FROM {table}")
+        assert {row["task_id"] for row in rows} == {lately["id"], kept["id"]} - (
+            {kept["id"]} if table == "spans" else set()
+        )
