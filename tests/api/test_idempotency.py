@@ -217,6 +217,15 @@ async def test_a_repeat_by_another_or_with_another_body_makes_its_own(world: Wor
     assert await count_tasks(world) == 3
 
 
+async def test_a_repeat_with_another_key_makes_its_own(world: World, fake: FakeAgent) -> None:
+    """Each of them may be the repeat of a first that made nothing."""
+    agent = await world.make_agent(fake.url)
+    made = [await create(world.alice, agent, "k1"), await create(world.alice, agent, "k2", retries=1)]
+    made += [await create(world.alice, agent, retries=1)]
+    assert len({answer.json()["result"]["id"] for answer in made}) == 3
+    assert (await create(world.alice, agent, "k2", retries=2)).json() == made[1].json()
+
+
 async def test_a_repeat_after_a_minute_makes_a_task(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url)
     await create(world.alice, agent)

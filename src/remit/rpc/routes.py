@@ -16,7 +16,7 @@ from remit.authz.route import GuardedRoute, requires
 from remit.content import Text
 from remit.db.pool import UNREACHABLE
 from remit.errors import AgentTrouble, AuthorizationUnavailable, Invalid, Refused, RemitError, Unavailable
-from remit.idempotency import hash_request
+from remit.idempotency import HEADER, hash_request
 from remit.limits import StreamTicket, TicketedStream
 from remit.paging import Id
 from remit.rpc.call import CallContext, cancel_task, interrupt_task, send_event
@@ -126,7 +126,7 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         Origin(
             caller.principal.tenant_id,
             caller.subject,
-            hash_request(request.url.path.encode(), await request.body()),
+            hash_request(request.url.path.encode(), await request.body(), *_keys_of(request)),
             request.state.repeated,
             request.state.arrived,
         ),
@@ -143,6 +143,11 @@ async def _handle(caller: Caller, request: Request, agent_id: str | None, agent_
         return fail(call.id, error)
     except TOLD as error:
         return refuse(call.id, describe_error(error), caller.request_id)
+
+
+def _keys_of(request: Request) -> list[bytes]:
+    """The idempotency key of a request, if it has one: with different keys, equal requests are not the same."""
+    return [key.encode() for key in request.headers.getlist(HEADER)]
 
 
 async def _dispatch(context: CallContext, request: Request, call: Call) -> Response:
