@@ -39,7 +39,5 @@ def describe_query(model: type[BaseModel]) -> dict[str, Any]:
     parameters = []
     for name, schema in model.model_json_schema()["properties"].items():
         told = {"description": schema["description"]} if "description" in schema else {}
-        # A default of null says no more than that the parameter may be left out.
-        shown = {key: value for key, value in schema.items() if key != "default" or value is not None}
-        parameters.append({"name": name, "in": "query", "required": False, "schema": shown, **told})
+        parameters.append({"name": name, "in": "query", "required": False, "schema": schema, **told})
     return {"parameters": parameters}
