@@ -64,9 +64,9 @@ log = structlog.get_logger(__name__)
 # Routes are looked through in this order: first what is asked most; and `/agents/{agent_id}` would take
 # `/agents/register` for an id.
 ROUTERS = (
-    tasks.router,
-    messages.router,
     rpc.router,
+    messages.router,
+    tasks.router,
     health.router,
     me.router,
     access.router,

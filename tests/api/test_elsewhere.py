@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from support.agent import FakeAgent
-from support.graph import AgentParty, Json, Party, World, make_world, open_seeder
+from support.graph import AgentParty, Json, Party, World, make_world, open_seeder, text
 from support.modes import move
 from support.remote import MemoryRemote, down
 from support.roles_table import BY_RELATIONSHIPS, BY_ROLES, draw_table, normal, parties_of
@@ -89,6 +89,11 @@ async def test_one_statement_and_one_call(
         await party.get("/me")
     assert await count(own_world.alice, "GET", path) == (1, [["read"]])
     assert await count(own_world.alice, "PUT", path, {}) == (2, [["update", "read"]])
+    said = {"task_id": task["id"], "contents": [text("one"), text("two")]}
+    assert await count(own_world.bob, "POST", "/messages/batch", said) == (1, [["update", "read"]])
+    assert await count(own_world.alice, "POST", "/messages/batch", said) == (2, [["update", "read"]])
+    stored = (await own_world.alice.get("/messages", task_id=task["id"])).json()
+    assert [message["content"]["content"] for message in stored] == ["two", "one"]
     # What is hidden and what is absent take the same steps.
     for method, body, asked in (
         ("GET", None, ["read"]),

@@ -1,42 +1,59 @@
 """Many messages of a task in one request: one statement, all of them or none."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from remit.authz.caller import Caller
 from remit.authz.decide import Ask
 from remit.authz.errors import translate_database_errors
-from remit.authz.guard import absent, authorize, label_of
+from remit.authz.guard import Question, absent, authorize, judge, label_of
 from remit.content import TaskMessageContent
 from remit.db.params import Params
+from remit.identity.principal import Principal
 from remit.ids import new_id
 from remit.messages.service import (
     COLUMNS,
-    WRITTEN,
     TaskMessage,
     authors_of,
     publish_messages,
+    publish_shown,
     read_message,
-    written_message,
 )
 from remit.streams.hub import StreamHub
 from remit.tasks.service import TASK
 
 MOST_MESSAGES = 1000
+MILLISECOND = timedelta(milliseconds=1)
 
 _contents = TypeAdapter(list[TaskMessageContent])
 
-_INSERT = f"""
-INSERT INTO messages (id, tenant_id, task_id, content, author_subject_id, author_agent_id, created_at, updated_at)
-SELECT item.id, t.tenant_id, t.id, item.content, $4, $5, moment.at, moment.at
-  FROM tasks t,
-       ROWS FROM (unnest($2::uuid[]), jsonb_array_elements($3::jsonb)) WITH ORDINALITY AS item (id, content, n),
-       LATERAL (SELECT coalesce($6, statement_timestamp()) + (item.n - 1) * interval '1 millisecond' AS at) moment
- WHERE t.id = $1 AND t.status <> 'DELETED'
-RETURNING {WRITTEN}
-"""
+
+def _insert_sql(
+    params: Params,
+    task_id: str,
+    ids: Sequence[str],
+    contents: list[Any],
+    author: Principal,
+    when: str,
+    at: datetime | None,
+) -> str:
+    """WITH queries that store messages when a condition holds; `written` has how many, and the moment of the first."""
+    task, subject, agent = params.add(task_id, "uuid"), *(params.add(id, "uuid") for id in authors_of(author))
+    return f"""
+stored AS (
+  INSERT INTO messages (id, tenant_id, task_id, content, author_subject_id, author_agent_id, created_at, updated_at)
+  SELECT item.id, t.tenant_id, t.id, item.content, {subject}, {agent}, moment.at, moment.at
+    FROM tasks t,
+         ROWS FROM (unnest({params.add(ids, "uuid[]")}), jsonb_array_elements({params.add(contents, "jsonb")}))
+           WITH ORDINALITY AS item (id, content, n),
+         LATERAL (SELECT coalesce({params.add(at, "timestamptz")}, statement_timestamp())
+                       + (item.n - 1) * interval '1 millisecond' AS at) moment
+   WHERE t.id = {task} AND t.status <> 'DELETED' AND {when}
+  RETURNING created_at
+), written AS (SELECT count(*) AS stored, min(created_at) AS first_at FROM stored)"""
 
 
 async def create_messages(
@@ -46,7 +63,7 @@ async def create_messages(
     contents: Sequence[TaskMessageContent],
     *,
     created_at: datetime | None,
-) -> list[TaskMessage]:
+) -> list[dict[str, Any]]:
     """Store messages, a millisecond apart so that their order is kept, and show them to the task's readers.
 
     Args:
@@ -56,31 +73,59 @@ async def create_messages(
         contents: what they say, in order.
         created_at: the moment of the first one, the server's own when None.
 
+    Returns:
+        The messages as the wire shows them, but for their moments.
+
     Raises:
         NotFound, Forbidden: as `update` on the task decides.
     """
-    await authorize(caller, TASK, "update", id=task_id, columns="t.id")
     if not contents:
+        await authorize(caller, TASK, "update", id=task_id, columns="t.id")
         return []
-    ids = [new_id() for _ in contents]
-    is_agent = caller.principal.kind == "agent"
-    author_subject_id, author_agent_id = authors_of(caller.principal)
-    async with caller.database.connection() as connection:
-        rows = await connection.fetch(
-            _INSERT,
-            task_id,
-            ids,
-            _contents.dump_python(list(contents), mode="json"),
-            author_subject_id,
-            author_agent_id,
-            created_at,
-        )
-    if not rows:
-        raise absent(label_of(id=task_id))
-    stored = {row["id"]: row for row in rows}
-    messages = [written_message(stored[id], content) for id, content in zip(ids, contents, strict=True)]
-    publish_messages(hub, messages, ("full",), told_by_agent=is_agent)
+    ids, said = [new_id() for _ in contents], _contents.dump_python(list(contents), mode="json")
+    first_at = await _authorize_and_insert(caller, task_id, ids, said, created_at)
+    messages = [
+        _show(id, task_id, content, first_at + number * MILLISECOND)
+        for number, (id, content) in enumerate(zip(ids, said, strict=True))
+    ]
+    publish_shown(hub, messages, ("full",), told_by_agent=caller.principal.kind == "agent")
     return messages
+
+
+async def _authorize_and_insert(
+    caller: Caller, task_id: str, ids: Sequence[str], contents: list[Any], at: datetime | None
+) -> datetime:
+    """The moment of the first message; one statement, as for a single message."""
+    params, label = Params(), label_of(id=task_id)
+    question = Question(caller, params, TASK, "update", id=task_id, columns="NULL AS nothing")
+    row: Mapping[str, Any] | None
+    if question.is_here:
+        when = "EXISTS (SELECT FROM asked WHERE guard_allowed)"
+        statement = question.before(_insert_sql(params, task_id, ids, contents, caller.principal, when, at))
+        row = judge(caller, TASK, "update", await question.ask(statement), label)
+    else:
+        judge(caller, TASK, "update", await question.ask(), label)
+        params = Params()
+        queries = _insert_sql(params, task_id, ids, contents, caller.principal, "TRUE", at)
+        async with caller.database.connection() as connection:
+            row = await connection.fetchrow(f"WITH {queries} SELECT * FROM written", *params.values)
+    if not row or not row["stored"]:
+        raise absent(label)
+    first: datetime = row["first_at"]
+    return first
+
+
+def _show(id: str, task_id: str, content: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """A message that has just been stored, as the wire shows it but for its moments."""
+    return {
+        "id": id,
+        "task_id": task_id,
+        "content": content,
+        "streaming_status": None,
+        "interrupted": False,
+        "created_at": at,
+        "updated_at": at,
+    }
 
 
 # Rows are locked in the order of their ids: of two requests for the same messages one waits for the other, and neither

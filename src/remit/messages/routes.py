@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field, model_validator
 
 from remit.authz.caller import CurrentCaller
@@ -23,6 +23,7 @@ from remit.messages.service import (
 from remit.paging import DEFAULT_LIMIT, MOST_ROWS, Id, Page, read_page_either_way
 from remit.streams.hub import StreamHub, get_hub
 from remit.validation import Moment
+from remit.wire import answer_rows
 
 router = APIRouter(prefix="/messages", tags=["messages"], route_class=GuardedRoute)
 
@@ -85,10 +86,10 @@ async def post_message(caller: CurrentCaller, hub: Hub, body: CreateTaskMessageR
     )
 
 
-@router.post("/batch", openapi_extra=requires("task", "update"))
-async def post_messages(caller: CurrentCaller, hub: Hub, body: BatchCreateTaskMessagesRequest) -> list[TaskMessage]:
+@router.post("/batch", openapi_extra=requires("task", "update"), response_model=list[TaskMessage])
+async def post_messages(caller: CurrentCaller, hub: Hub, body: BatchCreateTaskMessagesRequest) -> Response:
     """Store messages, all or none."""
-    return await create_messages(caller, hub, body.task_id, body.contents, created_at=body.created_at)
+    return answer_rows(await create_messages(caller, hub, body.task_id, body.contents, created_at=body.created_at))
 
 
 @router.put("/batch", openapi_extra=requires("task", "update"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 from pydantic import BaseModel, TypeAdapter
@@ -272,12 +272,19 @@ def publish_messages(
     hub: StreamHub, messages: list[TaskMessage], types: Sequence[UpdateType], *, told_by_agent: bool
 ) -> None:
     """As `publish_message`, for several."""
-    for message, shown in zip(messages, _messages.dump_python(messages, mode="json"), strict=True):
+    publish_shown(hub, _messages.dump_python(messages, mode="json"), types, told_by_agent=told_by_agent)
+
+
+def publish_shown(
+    hub: StreamHub, messages: list[dict[str, Any]], types: Sequence[UpdateType], *, told_by_agent: bool
+) -> None:
+    """As `publish_messages`, of messages as the wire shows them."""
+    for message in messages:
         for type in types:
-            update = {"type": type, "index": None, "parent_task_message": shown}
+            update = {"type": type, "index": None, "parent_task_message": message}
             if type != "done":
-                update["content"] = shown["content"]
-            hub.publish(message.task_id, update, told_by_agent=told_by_agent)
+                update["content"] = message["content"]
+            hub.publish(message["task_id"], update, told_by_agent=told_by_agent)
 
 
 async def get_message(caller: Caller, message_id: str) -> TaskMessage:

@@ -91,7 +91,7 @@ class StreamHub:
         self.redis = RedisFeed(redis_url, self._on_redis) if redis_url else None
 
     def publish(self, task_id: str, update: object, *, told_by_agent: bool = False) -> None:
-        """Queue an update, a JSON-able object; it is live data, lost if the process dies before it is written.
+        """Queue an update, JSON but for moments in UTC; it is live data, lost if the process dies before it is written.
 
         Args:
             task_id: the task.
@@ -101,7 +101,7 @@ class StreamHub:
         if len(self._waiting) >= MOST_WAITING:
             log.error("live update dropped: too many are waiting")
             return
-        data = orjson.dumps(update).decode()
+        data = orjson.dumps(update, option=orjson.OPT_UTC_Z).decode()
         self._waiting.append((task_id, data))
         self._has_waiting.set()
         if self.redis is not None and not told_by_agent:

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
@@ -33,7 +32,7 @@ from remit.tasks.service import (
     update_task,
 )
 from remit.tasks.stream import stream_task
-from remit.wire import DeleteResponse
+from remit.wire import DeleteResponse, answer_rows
 
 router = APIRouter(tags=["tasks"], route_class=GuardedRoute)
 
@@ -144,13 +143,11 @@ async def list_tasks(caller: CurrentCaller, query: Annotated[TaskQuery, Depends(
     where = filter_tasks(caller, params, query)
     listed = await list_visible(caller, TASK, page, columns=SUMMARY_COLUMNS, where=where, params=params)
     agents = await _read_agents(caller, {row["agent_id"] for row in listed.rows}) if query.relationships else {}
-    # Rows become JSON as they are: models of them, validated and dumped, would cost as much as the rest of the request.
     tasks = [{name: row[name] for name in _SUMMARY} for row in listed.rows]
     for task in tasks:
         agent = agents.get(task["agent_id"])
         task["agents"] = ([agent.model_dump(mode="json")] if agent else []) if query.relationships else None
-    headers = {"x-next-cursor": listed.next_cursor} if listed.next_cursor else None
-    return Response(orjson.dumps(tasks, option=orjson.OPT_UTC_Z), headers=headers, media_type="application/json")
+    return answer_rows(tasks, {"x-next-cursor": listed.next_cursor} if listed.next_cursor else None)
 
 
 async def _read_agents(caller: CurrentCaller, ids: set[str]) -> dict[str, Agent]:
