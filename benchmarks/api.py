@@ -17,7 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import uvloop
-from traffic.besides import measure_first_chunk, measure_memory, measure_workers
+from traffic.besides import measure_first_chunk, measure_memory
 from traffic.cases import BARE, ONE_MESSAGE, Case, Cases
 from traffic.load import Client
 from traffic.page import write_page
@@ -27,6 +27,7 @@ from traffic.profile import take_profile
 from traffic.profile_page import write_profiles
 from traffic.results import Part, Results, load, save
 from traffic.rounds import IN_FLIGHT, Site, measure, say
+from traffic.workers import measure_workers
 from traffic.world import make_world
 
 from remit.db.embedded import EmbeddedPostgres

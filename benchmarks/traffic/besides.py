@@ -1,11 +1,12 @@
-"""What is no share of a reference: the first chunk of a stream, a second server's cost, the growth of memory."""
+"""What is no share of a reference: the first chunk of a stream, and the growth of memory."""
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
+from traffic.agent import TALK_SECONDS
 from traffic.cases import Cases
 from traffic.load import Client, Connection
 from traffic.processes import Served
@@ -13,29 +14,42 @@ from traffic.results import Limit
 from traffic.rounds import IN_FLIGHT
 
 MOST_LATE_MS = 4.0
-MOST_OF_ONE = 1.1
 MOST_GROWTH_MIB = 5.0
 
 
 async def measure_first_chunk(server: Served, cases: Cases, messages: int) -> list[Limit]:
     """From the agent's sending to the client's receiving of the first line, alone and with many streams open."""
-    limits = []
-    for in_flight, many in ((1, messages), (IN_FLIGHT, messages * 4)):
-        client = Client([server.port], in_flight)
-        await client.open()
-        await client.run(cases.talk, requests=in_flight * 2)
-        late: list[float] = []
+    numbers = random.Random(11)
+    # So long, on average, does a worker wait as its stream then lasts: of twice as many workers half have one open.
+    limits = await _measure_late(server, cases, 1, messages, "one stream at a time", lambda: 0.0)
+    limits += await _measure_late(
+        server,
+        cases,
+        IN_FLIGHT * 2,
+        messages * 4,
+        f"some {IN_FLIGHT} streams open, begun at random moments",
+        lambda: numbers.uniform(0, 2 * TALK_SECONDS),
+    )
+    told = f"{IN_FLIGHT} streams open, all begun at one moment"
+    return limits + await _measure_late(server, cases, IN_FLIGHT, messages * 4, told, lambda: 0.0)
 
-        def note(connection: Connection, late: list[float] = late) -> None:
-            assert connection.first is not None, "it was answered"
-            sent = int(orjson.loads(connection.body.split(b"\n", 1)[0])["result"]["content"]["content"])
-            late.append((connection.first - sent) / 1e6)
 
-        await client.run(cases.talk, requests=many, on_answer=note)
-        client.close()
-        told = "one stream at a time" if in_flight == 1 else f"{in_flight} streams open"
-        limits += judge_late(late, told)
-    return limits
+async def _measure_late(
+    server: Served, cases: Cases, workers: int, messages: int, told: str, pause: Callable[[], float]
+) -> list[Limit]:
+    client = Client([server.port], workers)
+    await client.open()
+    await client.run(cases.talk, requests=workers * 2)
+    late: list[float] = []
+
+    def note(connection: Connection) -> None:
+        assert connection.first is not None, "it was answered"
+        sent = int(orjson.loads(connection.body.split(b"\n", 1)[0])["result"]["content"]["content"])
+        late.append((connection.first - sent) / 1e6)
+
+    await client.run(cases.talk, requests=messages, on_answer=note, pause=pause)
+    client.close()
+    return judge_late(late, told)
 
 
 def judge_late(late: Sequence[float], told: str) -> list[Limit]:
@@ -47,40 +61,6 @@ def judge_late(late: Sequence[float], told: str) -> list[Limit]:
         ),
         Limit("the same: p95, ms", ordered[len(ordered) * 95 // 100], MOST_LATE_MS, detail),
     ]
-
-
-async def measure_workers(servers: Sequence[Served], cases: Cases, rounds: int, requests: int) -> list[Limit]:
-    """Server CPU of a request with two processes behind one database, as a share of that with one, in turn."""
-    costs: dict[int, list[float]] = {1: [], 2: []}
-    for number in range(rounds + 1):
-        for count, measured in costs.items():
-            some = servers[:count]
-            client = Client([one.port for one in some], IN_FLIGHT)
-            await client.open()
-            before = sum(one.cpu_seconds() for one in some)
-            # The same requests in the same order for both; the first round only warms up.
-            cases.draw_from(random.Random(number))
-            await client.run(cases.mixed, requests=requests)
-            if number:
-                measured.append((sum(one.cpu_seconds() for one in some) - before) * 1000 / requests)
-            client.close()
-    return [judge_workers(costs[1], costs[2], requests)]
-
-
-def judge_workers(one: Sequence[float], two: Sequence[float], requests: int) -> Limit:
-    """The middle one of the rounds' shares.
-
-    Args:
-        one: milliseconds of CPU for a request with one process, a value a round.
-        two: the same with two.
-        requests: of each value.
-    """
-    shares = [both / alone for alone, both in zip(one, two, strict=True)]
-    detail = (
-        f"{statistics.median(two):.2f} ms and {statistics.median(one):.2f} ms; "
-        f"{len(shares)} rounds of {requests:,} mixed requests, {min(shares):.2f} to {max(shares):.2f}"
-    )
-    return Limit("server CPU of a request, two processes to one", statistics.median(shares), MOST_OF_ONE, detail)
 
 
 async def measure_memory(server: Served, cases: Cases, requests: int) -> list[Limit]:

@@ -120,6 +120,7 @@ class Client:
         seconds: float = float("inf"),
         requests: float = float("inf"),
         on_answer: Callable[[Connection], None] = lambda _: None,
+        pause: Callable[[], float] = lambda: 0.0,
     ) -> Measured:
         """Send what `make(worker)` gives, `in_flight` at once, for so long or so many.
 
@@ -128,6 +129,7 @@ class Client:
             seconds: for how long requests are begun.
             requests: how many.
             on_answer: called with the connection that an answer came on.
+            pause: seconds that a worker waits before each request.
         """
         latencies: list[float] = []
         started = time.perf_counter()
@@ -137,6 +139,8 @@ class Client:
             nonlocal left
             while left > 0 and time.perf_counter() - started < seconds:
                 left -= 1
+                if seconds_to_wait := pause():
+                    await asyncio.sleep(seconds_to_wait)
                 data = make(number)
                 begun = time.perf_counter()
                 await connection.ask(data)

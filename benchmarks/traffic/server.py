@@ -5,6 +5,7 @@ says what Remit adds to a route.
 """
 
 import argparse
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,8 +21,28 @@ from remit.settings import Settings
 from remit.telemetry.logging import configure_logging
 
 
+class Calls:
+    """Counts the functions that the event loop's thread calls, between two switches."""
+
+    def __init__(self) -> None:
+        self._counting = False
+        self._count = 0
+
+    def switch(self) -> int:
+        """Begin to count; or end it, and say how many there were."""
+        counted, self._count = self._count, 0
+        self._counting = not self._counting
+        sys.setprofile(self._note if self._counting else None)
+        return counted
+
+    def _note(self, _: object, event: str, __: object) -> None:
+        if event in ("call", "c_call"):
+            self._count += 1
+
+
 def make_bare(agent_url: str) -> FastAPI:
-    """A route that does nothing, and one that forwards its body to an agent."""
+    """A route that does nothing, one that forwards its body to an agent, and one that counts calls."""
+    calls = Calls()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -34,6 +55,10 @@ def make_bare(agent_url: str) -> FastAPI:
     @app.get("/bare")
     async def say() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/bare/count")
+    async def count() -> int:
+        return calls.switch()
 
     @app.post("/bare/forward")
     async def forward(request: Request, body: dict[str, Any]) -> Any:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from traffic.besides import MOST_LATE_MS, judge_late, judge_workers
+from traffic.besides import MOST_LATE_MS, judge_late
 from traffic.page import write_page
 from traffic.profile import summarize
 from traffic.profile_page import write_profiles
 from traffic.results import Limit, Part, Results, Row, load, save, share_of
+from traffic.workers import judge_workers
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
@@ -70,8 +71,9 @@ def test_late_first_chunks_are_not_hidden_by_the_middle_one() -> None:
 
 
 def test_two_processes_are_compared_round_by_round() -> None:
-    assert judge_workers([1.0, 2.0, 4.0], [1.1, 2.1, 8.0], 100).met
-    assert judge_workers([1.0, 2.0, 4.0], [1.2, 2.3, 4.0], 100).value == pytest.approx(1.15)
+    assert judge_workers("", [1.0, 2.0, 4.0], [1.1, 2.1, 8.0], 100).met
+    assert judge_workers("", [1.0, 2.0, 4.0], [1.2, 2.3, 4.0], 100).value == pytest.approx(1.15)
+    assert judge_workers("", [1.0], [9.0], 100, None).met is None
 
 
 def test_a_profile_adds_up_to_all_samples_and_gives_each_to_its_innermost_layer() -> None:
