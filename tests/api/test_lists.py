@@ -122,10 +122,17 @@ async def test_relationships_add_the_agents_that_the_caller_may_read(world: Worl
     assert await agents(world.alice) == [[], [public.id]]
 
 
-async def test_a_list_of_tasks_has_no_params(world: World, fake: FakeAgent) -> None:
+async def test_a_listed_task_is_what_it_is_alone_without_its_params(world: World, fake: FakeAgent) -> None:
     agent = await world.make_agent(fake.url)
-    await world.alice.make_task(agent, params={"secret": 1})
-    assert "params" not in (await world.alice.get("/tasks")).json()[0]
+    for creator in (world.alice, world.bot, agent):
+        await creator.make_task(agent, params={"secret": 1}, task_metadata={"n": [1.5, None]})
+    for asked in ({}, {"relationships": "agents"}):
+        tasks = (await world.root.get("/tasks", **asked)).json()
+        assert len(tasks) == 3
+        for listed in tasks:
+            alone = (await world.root.get(f"/tasks/{listed['id']}", **asked)).json()
+            assert alone.pop("params") == {"secret": 1}
+            assert listed == alone
 
 
 async def test_agents_are_listed_for_who_may_read_them(world: World, fake: FakeAgent) -> None:
