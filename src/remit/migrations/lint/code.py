@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from remit.migrations.lint.code_classes import Classes, join_schema, name_called, read_keyword, read_name
+from remit.migrations.lint.code_sql import list_columns
 from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, name_of, parse, walk
 
 _SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
@@ -192,18 +193,10 @@ def _fill_parameters(text: str) -> str:
 def _index_statement(index: CodeIndex, statement: Parsed, mention: Mention) -> None:
     nodes = [(statement.kind, statement.body), *walk(dict(statement.body))]
     tables = {name_of(node) for kind, node in nodes if kind in ("range_var", "relation") and "relname" in node}
-    columns = {
-        field["string"]["sval"]
-        for kind, node in nodes
-        if kind == "column_ref"
-        for field in node.get("fields", ())
-        if "string" in field
-    }
-    columns |= {node["name"] for kind, node in nodes if kind == "res_target" and "name" in node}
     for table in tables:
         index.tables[table].append(mention)
-        for column in columns:
-            index.columns[table, column].append(mention)
+    for table, column in list_columns(statement):
+        index.columns[table, column].append(mention)
     _index_answers(index, statement, tables, mention)
     if statement.kind == "insert_stmt" and "infer" in statement.body.get("on_conflict_clause", {}):
         infer = statement.body["on_conflict_clause"]["infer"]
@@ -214,8 +207,8 @@ def _index_statement(index: CodeIndex, statement: Parsed, mention: Mention) -> N
 
 def _index_answers(index: CodeIndex, statement: Parsed, tables: set[str], mention: Mention) -> None:
     """The columns that a query answers with, or the tables that `*` stands for."""
-    field_name = "target_list" if statement.kind == "select_stmt" else "returning_list"
-    for item in statement.body.get(field_name, ()):
+    returned = statement.body.get("returning_clause", {}).get("exprs", ())
+    for item in statement.body.get("target_list", ()) if statement.kind == "select_stmt" else returned:
         fields = item.get("res_target", {}).get("val", {}).get("column_ref", {}).get("fields", ())
         if not fields:
             continue
