@@ -19,7 +19,7 @@ def test_odd_revision(make_project: MakeProject, name: str) -> None:
         write_revision(config.parent, case["before"])
         down = "0002"
     if "app" in case:
-        (config.parent / "app.py").write_text(case["app"])
+        (config.parent / case.get("app_name", "app.py")).write_text(case["app"])
     write_revision(config.parent, case["up"], "0009", down)
     findings = lint(load_project(config, f"{down}:head")).findings
     found = {finding.rule for finding in findings if finding.level != "note"}

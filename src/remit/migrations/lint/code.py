@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from remit.migrations.lint.code_sql import list_columns
 from remit.migrations.lint.parse import Parsed, SyntaxUnknownError, name_of, parse, walk
 
 _SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
-_VERBS = ("select", "insert", "update", "delete", "with", "merge")
+_VERBS = ("select", "insert", "update", "delete", "with", "merge", "copy", "truncate", "lock")
 _DRIVERS = {"asyncpg": "asyncpg", "psycopg": "psycopg"}
 _CACHE_SIZES = ("statement_cache_size", "prepared_statement_cache_size", "prepare_threshold")
 
@@ -95,7 +96,11 @@ def _list_files(folder: Path, migrations: Path) -> Iterator[Path]:
             and (here / child).resolve() != migrations
             and not (here / child / "pyvenv.cfg").exists()
         )
-        yield from (here / file for file in sorted(files) if file.endswith((".py", ".sql")))
+        yield from (here / file for file in sorted(files) if file.endswith((".py", ".sql")) and not _is_test(file))
+
+
+def _is_test(file: str) -> bool:
+    return file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py"
 
 
 def _index_python(index: CodeIndex, classes: Classes, tree: ast.AST, file: Path) -> None:  # noqa: C901 - a table
@@ -106,6 +111,7 @@ def _index_python(index: CodeIndex, classes: Classes, tree: ast.AST, file: Path)
             case ast.Call():
                 _index_table_call(index, node, file)
                 _index_conflict_call(index, node, file)
+                _index_foreign_key(index, node, file)
             case ast.keyword(arg=str(name), value=ast.Constant(value=0 | None)) if name in _CACHE_SIZES:
                 index.uncached = True
             case ast.Dict():
@@ -140,6 +146,18 @@ def _index_table_call(index: CodeIndex, node: ast.Call, file: Path) -> None:
                 index.columns[table, column].append(Mention(file, argument.lineno))
 
 
+def _index_foreign_key(index: CodeIndex, node: ast.Call, file: Path) -> None:
+    """`ForeignKey("table.column")`: who creates or joins by it names both."""
+    if name_called(node) not in ("ForeignKey", "ForeignKeyConstraint"):
+        return
+    for argument in node.args:
+        for part in ast.walk(argument):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and "." in part.value:
+                table, _, column = part.value.rpartition(".")
+                index.tables[table].append(Mention(file, part.lineno))
+                index.columns[table, column].append(Mention(file, part.lineno))
+
+
 def _index_options(index: CodeIndex, node: ast.Dict) -> None:
     for key, value in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant) and key.value in _CACHE_SIZES and isinstance(value, ast.Constant):
@@ -169,7 +187,7 @@ def _name_element(node: ast.expr) -> str:
 
 
 def _index_sql(index: CodeIndex, text: str, mention: Mention) -> None:
-    if mention.file.suffix != ".sql" and not text.lstrip().lower().startswith(_VERBS):
+    if mention.file.suffix != ".sql" and not _skip_comments(text).lower().startswith(_VERBS):
         return
     try:
         statements = parse(_fill_parameters(text))
@@ -179,9 +197,16 @@ def _index_sql(index: CodeIndex, text: str, mention: Mention) -> None:
         _index_statement(index, statement, mention)
 
 
+def _skip_comments(text: str) -> str:
+    rest = text.lstrip()
+    while rest.startswith(("--", "/*")):
+        rest = rest.partition("\n" if rest.startswith("--") else "*/")[2].lstrip()
+    return rest
+
+
 def _fill_parameters(text: str) -> str:
-    """Replace the parameters of drivers and of SQLAlchemy, which are not SQL, by one that is."""
-    words = text.replace("%s", "$1").replace("%(", ":").split(":")
+    """Replace the parameters of drivers and of SQLAlchemy, and the places of `str.format`, by what is SQL."""
+    words = re.sub(r"\{\w*\}", "x", text).replace("%s", "$1").replace("%(", ":").split(":")
     filled = words[0]
     for before, word in pairwise(words):
         name = len(word) - len(word.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"))

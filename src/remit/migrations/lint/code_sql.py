@@ -43,6 +43,8 @@ def _read(kind: str, body: Any, above: _Query | None) -> Iterator[tuple[str, str
             query.tables[node.get("alias", {}).get("aliasname") or node["relname"]] = table
             if name == "relation" and kind != "select_stmt":
                 query.target = query.target or table
+    if query.target is not None:
+        yield from ((query.target, item["string"]["sval"]) for item in body.get("attlist", ()))  # of COPY
     for name, node in parts:
         if _is_query(name, node):
             yield from _read(name, node, query)
