@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from agentex import Agentex, AsyncAgentex, NotFoundError
 from support.agent import FakeAgent
+from support.alternate import Alternating, AsyncAlternating
 from support.graph import Seeder, text
 from support.matrix import NOW, Ask, Ids, MatrixWorld
+from support.processes import ServerProcess
 from support.server import Server
 
 Arguments = Callable[[Ids], dict[str, Any]]
@@ -180,19 +183,24 @@ async def _use(method: Callable[..., Any], arguments: dict[str, Any]) -> list[An
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_every_method_works(server: Server, seed: Seeder, fake: FakeAgent, kind: str) -> None:
+async def test_every_method_works(
+    server: Server, second_server: ServerProcess, seed: Seeder, fake: FakeAgent, kind: str
+) -> None:
+    """One request goes to one process, the next to the other."""
+    urls = [server.url, second_server.url]
     world = MatrixWorld(seed, fake.url)
     await world.make_callers()
     targets = {name: await world.make_target(use.on, "present") for name, use in USES.items()}
     await world.write()
     options: dict[str, Any] = {
-        "base_url": server.url,
+        "base_url": urls[0],
         "api_key": world.home.callers["owner"].secret,
         "max_retries": 0,
         "_strict_response_validation": True,
     }
-    async with AsyncAgentex(**options) as asynchronous:
-        with Agentex(**options) as blocking:
+    http, blocking_http = httpx.AsyncClient(transport=AsyncAlternating(urls)), httpx.Client(transport=Alternating(urls))
+    async with AsyncAgentex(**options, http_client=http) as asynchronous:
+        with Agentex(**options, http_client=blocking_http) as blocking:
             methods = find_methods(blocking if kind == "sync" else asynchronous)
 
             async def use(name: str, arguments: dict[str, Any]) -> list[Any]:

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -21,7 +22,9 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+from support.alternate import Alternating
 from support.graph import Json, make_world, open_seeder, text
+from support.processes import ServerProcess
 from support.server import Server
 
 from remit.authz.model import Resource
@@ -128,7 +131,8 @@ def give_ids(case: schemathesis.Case[Any], ids: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("caller", EXAMPLES)
-def test_generated_requests(server: Server, known: Known, caller: str) -> None:
+def test_generated_requests(server: Server, second_server: ServerProcess, known: Known, caller: str) -> None:
+    urls = cycle([server.url, second_server.url])
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     asked, failures, succeeded = 0, list[str](), set[str]()
     for found in schema.get_all_operations():
@@ -151,7 +155,7 @@ def test_generated_requests(server: Server, known: Known, caller: str) -> None:
         def ask(case: schemathesis.Case[Any], meeting: bool) -> None:
             if meeting:
                 give_ids(case, known.ids)
-            response = case.call(base_url=server.url, headers=known.headers[caller], timeout=SECONDS)
+            response = case.call(base_url=next(urls), headers=known.headers[caller], timeout=SECONDS)
             case.validate_response(response, checks=CHECKS)
             if response.status_code < 300:
                 succeeded.add(f"{case.operation.method.upper()} {case.operation.path}")
@@ -243,14 +247,15 @@ def list_requests(operation: Any, components: Json, ids: dict[str, str]) -> Iter
             yield {**fits, "body": {**whole, name: value}}
 
 
-def test_each_place_of_each_request_with_odd_values(server: Server, known: Known) -> None:
+def test_each_place_of_each_request_with_odd_values(server: Server, second_server: ServerProcess, known: Known) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     components = schema.raw_schema["components"]["schemas"]
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     chosen = [one for one in operations if not one.path.endswith(ENDLESS) and one.method.upper() != "DELETE"]
     failures, succeeded = list[str](), set[str]()
     headers = {**known.headers["member"], "content-type": "application/json"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=SECONDS, trust_env=False) as client:
+    both = Alternating([server.url, second_server.url])
+    with httpx.Client(base_url=server.url, headers=headers, timeout=SECONDS, transport=both) as client:
         for operation in sorted(chosen, key=lambda one: one.path.endswith(ENDING)):
             for request in list_requests(operation, components, known.ids):
                 # The case sends nothing and has no body: it cannot hold half of a surrogate pair, as JSON can.

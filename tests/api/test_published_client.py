@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import cast
 
+import httpx
 import pytest
 from agentex import APIStatusError, AsyncAgentex, NotFoundError
 from agentex.types import Span, TaskMessage, TextContentParam
 from support.agent import FakeAgent
+from support.alternate import AsyncAlternating
 from support.graph import AgentParty, Json, World
+from support.processes import ServerProcess
 from support.server import Server
 
 from remit.ids import new_id
@@ -29,11 +32,14 @@ async def task(world: World, agent: AgentParty) -> Json:
 
 
 @pytest.fixture
-async def client(server: Server, agent: AgentParty) -> AsyncIterator[AsyncAgentex]:
+async def client(server: Server, second_server: ServerProcess, agent: AgentParty) -> AsyncIterator[AsyncAgentex]:
     """As the SDK makes it in the process of an agent; answers that do not fit its types are errors."""
-    headers = {"x-agent-api-key": agent.secret}
     async with AsyncAgentex(
-        base_url=server.url, default_headers=headers, max_retries=0, _strict_response_validation=True
+        base_url=server.url,
+        default_headers={"x-agent-api-key": agent.secret},
+        max_retries=0,
+        http_client=httpx.AsyncClient(transport=AsyncAlternating([server.url, second_server.url])),
+        _strict_response_validation=True,
     ) as made:
         yield made
 
