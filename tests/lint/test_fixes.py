@@ -142,3 +142,16 @@ def test_only_the_block_is_moved_into_a_block(make_project: MakeProject) -> None
         "# the next revision, in a transaction of its own\n"
         'op.execute("ALTER TABLE users ADD COLUMN b TEXT")'
     )
+
+
+def test_nothing_of_a_partitioned_table_is_offered_concurrently() -> None:
+    schema = Schema()
+    schema.tables["core.logs"] = Table("core.logs", "0001", partitioned=True, partition_keys=("id",))
+    index = rewrite("require-concurrent-index-creation", "CREATE INDEX ix ON core.logs (id)", schema)
+    assert find_sql(index or "") == [
+        "CREATE INDEX ix ON ONLY core.logs (id)",
+        'CREATE INDEX CONCURRENTLY ix_part ON core."PARTITION" (id)',
+        "ALTER INDEX core.ix ATTACH PARTITION core.ix_part",
+    ]
+    key = rewrite("adding-serial-primary-key-field", "ALTER TABLE core.logs ADD PRIMARY KEY (id)", schema)
+    assert find_sql(key or "") == []

@@ -8,7 +8,15 @@ from typing import Any
 
 from remit.migrations.lint import rewrite_keys, rewrite_rows, rewrite_tables
 from remit.migrations.lint.parse import parse_block
-from remit.migrations.lint.rewrite_parts import BLOCK, NEXT, deparse, name_relation, quote_name, write_call
+from remit.migrations.lint.rewrite_parts import (
+    BLOCK,
+    NEXT,
+    deparse,
+    is_partitioned,
+    name_relation,
+    quote_name,
+    write_call,
+)
 from remit.migrations.lint.schema import Schema
 
 Maker = Callable[[Any, str, Schema], str | None]
@@ -39,9 +47,11 @@ def rewrite(rule: str, sql: str, before: Schema | None = None) -> str | None:
     return make(getattr(node, kind), kind, before or Schema())
 
 
-def _build_index(body: Any, kind: str, _: Schema) -> str | None:
+def _build_index(body: Any, kind: str, before: Schema) -> str | None:
     if kind != "index_stmt" or not body.idxname:
         return None
+    if is_partitioned(body.relation, before) and body.relation.inh:
+        return _build_on_partitions(body, kind, before) or _build_on_each(body, kind)
     body.concurrent, body.if_not_exists = True, False
     body.access_method = "" if body.access_method == "btree" else body.access_method  # as people write it
     name = f"{body.relation.schemaname}.{body.idxname}" if body.relation.schemaname else body.idxname
@@ -69,6 +79,21 @@ def _build_on_partitions(body: Any, kind: str, before: Schema) -> str | None:
         attached.append(write_call(f"ALTER INDEX {quote_name(name)} ATTACH PARTITION {own}"))
     lines = "\n".join(f"    {line}" for line in builds)
     return "\n".join((parent, NEXT + BLOCK + lines, NEXT + "\n".join(attached)))
+
+
+def _build_on_each(body: Any, kind: str) -> str:
+    """The same for partitions that the history does not tell."""
+    body.access_method = "" if body.access_method == "btree" else body.access_method
+    name, body.concurrent, body.relation.inh = body.idxname, False, False
+    parent = write_call(deparse(kind, body))
+    schema = f"{body.relation.schemaname}." if body.relation.schemaname else ""
+    body.concurrent, body.relation.inh = True, True
+    body.idxname, body.relation.relname = f"{name}_part", "PARTITION"
+    attach = write_call(
+        f"ALTER INDEX {quote_name(schema + name)} ATTACH PARTITION {quote_name(f'{schema}{name}_part')}"
+    )
+    build = f"{BLOCK}    {write_call(deparse(kind, body))}"
+    return "\n".join((parent, NEXT + "# for each partition\n" + build, NEXT + attach))
 
 
 def _build_again(body: Any, kind: str, _: Schema) -> str | None:

@@ -10,6 +10,7 @@ from remit.migrations.lint.rewrite_parts import (
     alter,
     compare_name,
     deparse,
+    is_partitioned,
     list_commands,
     load_messages,
     name_relation,
@@ -22,6 +23,11 @@ from remit.migrations.lint.rewrite_tables import name_constraint
 from remit.migrations.lint.schema import Schema
 from remit.migrations.lint.work import is_known_not_null
 
+_ON_PARTITIONS = (
+    "pass  # for each partition: its unique index concurrently, then its constraint over it; then the constraint of\n"
+    "# the parent by ALTER TABLE ONLY, and ALTER INDEX THE_NAME ATTACH PARTITION for each, in a revision of their own"
+)
+
 _KEYS = ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
 
 
@@ -29,6 +35,8 @@ def take_over_index(body: Any, kind: str, before: Schema) -> str | None:
     """A unique constraint or primary key over an index that is built beforehand."""
     if kind != "alter_table_stmt":
         return None
+    if is_partitioned(body.relation, before):
+        return _ON_PARTITIONS
     for place, item in enumerate(body.cmds):
         command = item.alter_table_cmd
         definition = getattr(command, "def")

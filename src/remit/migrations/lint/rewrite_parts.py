@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from remit.migrations.lint.parse import SERIALS, SyntaxUnknownError, name_of, parse
+from remit.migrations.lint.schema import Schema
 
 NEXT = "# the next revision, in a transaction of its own\n"
 BLOCK = "with op.get_context().autocommit_block():\n"
@@ -58,6 +59,12 @@ def name_relation(relation: Any) -> str:
 def compare_name(relation: Any) -> str:
     """The name of a table as a `Schema` has it, which `parse.name_of` makes of the other form of the tree."""
     return name_of({"schemaname": relation.schemaname, "relname": relation.relname})
+
+
+def is_partitioned(relation: Any, before: Schema) -> bool:
+    """Whether a table is known to be partitioned: nothing of it can be built concurrently."""
+    known = before.tables.get(compare_name(relation))
+    return known is not None and known.partitioned
 
 
 def alter(table: str, command: str) -> str:
