@@ -43,6 +43,12 @@ async def fail_with_secret(call: AgentCall) -> None:
     await call.fail("no")
 
 
+def test_a_value_of_a_secret_name_is_hidden_and_a_count_is_not(log: io.StringIO) -> None:
+    structlog.get_logger("test").info("cleaned", agent_api_keys=7, api_key="remit_user_x", tokens=["remit_user_y"])
+    assert "7" in log.getvalue()
+    assert "remit_user_" not in log.getvalue()
+
+
 async def test_no_secret_is_logged(database: str, log: io.StringIO, fake: FakeAgent) -> None:
     """A run with every kind of credential, good and bad, and with the failures that log most."""
     fake.handle = fail_with_secret

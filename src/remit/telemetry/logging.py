@@ -9,7 +9,7 @@ from typing import Any, Literal, TextIO
 import orjson
 import structlog
 
-# A value under one of these names is replaced, wherever it stands in a log line.
+# A value under one of these names is replaced, wherever it stands in a log line, unless it is a count.
 _SECRET_NAMES = ("secret", "password", "authorization", "api_key", "token", "cookie", "dsn", "database_url")
 
 
@@ -19,8 +19,8 @@ def _is_secret(name: str) -> bool:
 
 
 def _hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name in event:
-        if _is_secret(name):
+    for name, value in event.items():
+        if _is_secret(name) and not isinstance(value, int):
             event[name] = "(hidden)"
     return event
 
