@@ -135,7 +135,7 @@ def test_only_the_block_is_moved_into_a_block(make_project: MakeProject) -> None
     findings = lint(load_project(config, "0001:head")).findings
     [finding] = [item for item in findings if item.rule == "autocommit-commits-earlier-half"]
     assert finding.fix == (
-        "# this revision ends before the block, which is the next one\n"
+        "# this revision ends here\n"
         "# the next revision, in a transaction of its own\n"
         "with op.get_context().autocommit_block():\n"
         '    op.execute("CREATE INDEX CONCURRENTLY ix_a ON users (a)")\n'

@@ -45,18 +45,20 @@ def _check_block(view: RevisionView, steps: tuple[Step, ...]) -> Iterator[Findin
     for place, step in enumerate(steps):
         statement = step.statement
         outside = statement.transaction is None
-        if once is not None and (outside or statement.transaction != once.transaction) and not _is_setting(statement):
-            code = _move_block(steps[place:])
+        # Of several statements in one block the later ones are left in peace: each takes its time and fails rarely.
+        ended = once is not None and (not outside or once.transaction is not None)
+        if ended and once is not None and statement.transaction != once.transaction and not _is_setting(statement):
+            code = _move_rest(steps[place:])
             yield find(view, step, "autocommit-commits-earlier-half", code=code, earlier=_shorten(once.sql))
             return
-        if not outside and once is None and not _can_repeat(statement, dropped):
+        if once is None and not _can_repeat(statement, dropped):
             once = statement
         dropped |= _find_guarded_drops(statement)
 
 
-def _move_block(steps: tuple[Step, ...]) -> str:
-    """The rest of a revision in revisions of its own: the block is one, and what follows it another."""
-    parts = ["# this revision ends before the block, which is the next one\n"]
+def _move_rest(steps: tuple[Step, ...]) -> str:
+    """The rest of a revision in revisions of its own: a block is one, and what follows it another."""
+    parts = ["# this revision ends here\n"]
     for number, group in groupby(steps, key=lambda step: step.statement.transaction):
         calls = [write_call(step.statement.sql) for step in group]
         inside = BLOCK + "\n".join(f"    {call}" for call in calls)
