@@ -61,14 +61,16 @@ def _read_body(parsed: Parsed) -> list[Parsed]:
             found = []
     else:
         found = parse_body(parsed.sql)
-    return [Parsed(part.sql, part.kind, _put_values(part.body, given)) for part in found]
+    function = _bare(parsed.body["funcname"])
+    names: set[tuple[str, ...]] = {way for name in given for way in ((name,), (function, name))}
+    return [Parsed(part.sql, part.kind, _put_values(part.body, names)) for part in found]
 
 
-def _put_values(node: Any, given: set[str]) -> Any:
-    """A tree with the names of parameters replaced by values."""
+def _put_values(node: Any, given: set[tuple[str, ...]]) -> Any:
+    """A tree with the names of parameters, alone or after the function's, replaced by values."""
     if isinstance(node, Mapping):
         fields = node.get("column_ref", {}).get("fields", ())
-        if len(fields) == 1 and fields[0].get("string", {}).get("sval") in given:
+        if tuple(field.get("string", {}).get("sval") for field in fields) in given:
             return {"param_ref": {}}
         return {key: _put_values(value, given) for key, value in node.items()}
     return [_put_values(item, given) for item in node] if isinstance(node, list) else node

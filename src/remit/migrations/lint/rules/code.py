@@ -79,8 +79,8 @@ def _list_commands(step: Step, subtype: str) -> list[tuple[str, str]]:
     found = []
     for command in commands_of(step.statement.body):
         definition = command.get("def", {})
-        kept = subtype == "AT_ColumnDefault" and not definition.get("a_const", {"isnull": True}).get("isnull")
-        if subtype_of(command) == subtype and not kept:
+        sets_default = bool(definition) and "isnull" not in definition.get("a_const", {})
+        if subtype_of(command) == subtype and not (subtype == "AT_ColumnDefault" and sets_default):
             found.append((table, command.get("name") or definition.get("column_def", {}).get("colname", "")))
     return found
 
