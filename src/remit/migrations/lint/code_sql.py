@@ -43,6 +43,7 @@ def _read(kind: str, body: Any, above: _Query | None) -> Iterator[tuple[str, str
             query.tables[node.get("alias", {}).get("aliasname") or node["relname"]] = table
             if name == "relation" and kind != "select_stmt":
                 query.target = query.target or table
+    renamed = [item["res_target"] for item in body.get("returning_clause", {}).get("exprs", ())]
     if query.target is not None:
         yield from ((query.target, item["string"]["sval"]) for item in body.get("attlist", ()))  # of COPY
     for name, node in parts:
@@ -52,7 +53,12 @@ def _read(kind: str, body: Any, above: _Query | None) -> Iterator[tuple[str, str
             texts = [item["string"]["sval"] for item in node.get("fields", ()) if "string" in item]
             if texts and "string" in node["fields"][-1]:
                 yield from ((table, texts[-1]) for table in query.resolve(texts[-2] if len(texts) > 1 else None))
-        elif name in ("res_target", "index_elem") and "name" in node and query.target is not None:
+        elif (
+            name in ("res_target", "index_elem")
+            and "name" in node
+            and query.target is not None
+            and node not in renamed  # which names what the query answers, and no column
+        ):
             yield query.target, node["name"]
 
 
