@@ -61,8 +61,8 @@ from remit.version import __version__
 
 log = structlog.get_logger(__name__)
 
-# Routes are looked through in this order: first what is asked most; and `/agents/{agent_id}` would take
-# `/agents/register` for an id.
+# Routes are looked through in this order: first what is asked most. Of two that match one path the first is taken, so
+# that a name has to stand before a parameter in its place.
 ROUTERS = (
     rpc.router,
     messages.router,

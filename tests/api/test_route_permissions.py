@@ -55,6 +55,26 @@ def test_only_these_routes_ask_nothing() -> None:
     assert asked_nothing == UNGUARDED
 
 
+def hides(earlier: str, later: str) -> bool:
+    """Whether a path that `later` names outright is taken by a parameter of `earlier`."""
+    ours, others = earlier.split("/"), later.split("/")
+    if len(ours) != len(others) and not min(ours, others, key=len)[-1].endswith(":path}"):
+        return False
+    pairs = [
+        (one.startswith("{"), other.startswith("{"), one == other) for one, other in zip(ours, others, strict=False)
+    ]
+    if any(not (one or other or same) for one, other, same in pairs):
+        return False
+    return next((one for one, other, _ in pairs if one != other), False)
+
+
+def test_no_route_hides_what_a_later_one_names() -> None:
+    routes = [(method, route.path) for route in our_routes() for method in route.methods or ()]
+    pairs = [(one, other) for place, one in enumerate(routes) for other in routes[place + 1 :] if one[0] == other[0]]
+    assert [pair for pair in pairs if hides(pair[0][1], pair[1][1])] == []
+    assert [pair for pair in pairs if hides(pair[1][1], pair[0][1])] != []
+
+
 async def test_every_declared_permission_exists_in_the_schema(database: str) -> None:
     store = await Database.open(database)
     try:

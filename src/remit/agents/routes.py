@@ -101,6 +101,13 @@ async def remove_agent(caller: CurrentCaller, agent_id: Id) -> DeleteResponse:
     return DeleteResponse(id=id, message=f"Agent {name} deleted")
 
 
+@router.delete("/agents/name/{agent_name}", openapi_extra=requires("agent", "delete"))
+async def remove_agent_by_name(caller: CurrentCaller, agent_name: Text) -> DeleteResponse:
+    """Delete an agent, by its name."""
+    id, name = await delete_agent(caller, name=agent_name)
+    return DeleteResponse(id=id, message=f"Agent {name} deleted")
+
+
 @router.get("/agents/{agent_id}/access", openapi_extra=requires("agent", "share"))
 async def get_agent_access(caller: CurrentCaller, agent_id: Id) -> AccessList:
     """Who holds which role on an agent."""
@@ -119,10 +126,3 @@ async def delete_agent_access(
 ) -> AccessList:
     """Take a role on an agent away; all roles of the subject when none is named."""
     return await unshare(caller, AGENT, agent_id, subject_type, subject_id, role)
-
-
-@router.delete("/agents/name/{agent_name}", openapi_extra=requires("agent", "delete"))
-async def remove_agent_by_name(caller: CurrentCaller, agent_name: Text) -> DeleteResponse:
-    """Delete an agent, by its name."""
-    id, name = await delete_agent(caller, name=agent_name)
-    return DeleteResponse(id=id, message=f"Agent {name} deleted")
