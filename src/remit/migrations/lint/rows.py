@@ -12,9 +12,10 @@ def measure(statement_body: Node, schema: Schema, table: str) -> str:
     if where is None:
         return "whole"
     tests = _list_conjuncts(where)
-    if any(_is_key_test(test, schema, table) or _is_never(test) for test in tests):
+    keyed = [test for test in tests if _is_key_test(test, schema, table)]
+    if any(map(_is_never, tests)) or any(_is_of_target(test, body) for test in keyed):
         return "few"
-    if _is_listed(body) and any(_is_key_join(test, schema, table) for test in tests):
+    if (keyed or _is_listed(body)) and any(_is_key_join(test, schema, table) for test in tests):
         return "few"
     if any("limit_count" in node for kind, node in walk(body) if kind in ("select_stmt", "subselect")):
         return "batch"
@@ -62,6 +63,17 @@ def _is_key_test(test: Node, schema: Schema, table: str) -> bool:
     if not _is_value(right):
         return False
     return _is_key(_column_of(left), schema, table)
+
+
+def _is_of_target(key_test: Node, body: Node) -> bool:
+    """Whether the tested column is of the table that the statement changes, and not of one beside it."""
+    target = body.get("relation")
+    sides = (key_test["a_expr"][side] for side in ("lexpr", "rexpr"))
+    [fields] = [side.get("column_ref", {}).get("fields", ()) for side in sides if _column_of(side) is not None]
+    if target is None or len(fields) < 2:
+        return True
+    called = target.get("alias", {}).get("aliasname", target["relname"])
+    return bool(fields[-2].get("string", {}).get("sval") == called)
 
 
 def _is_listed(body: Node) -> bool:
