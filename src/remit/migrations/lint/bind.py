@@ -14,8 +14,9 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.elements import BindParameter, TextClause
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import NullType
 
 from remit.migrations.lint.errors import NeedsDatabaseError
 from remit.migrations.lint.parse import SyntaxUnknownError, parse
@@ -34,6 +35,8 @@ def render_sql(construct: Any, parameters: Any = None) -> str:
     if isinstance(construct, ExecutableDDLElement):
         return str(construct.compile(dialect=_RENDERER)).strip()
     takes = isinstance(values, Mapping) and not isinstance(construct, UpdateBase)  # which has values of its own
+    if isinstance(construct, TextClause) and isinstance(values, Mapping):
+        construct = _give_types(construct, values)
     bound = construct.params(_gather_lists(construct, values)) if takes else construct
     try:
         with warnings.catch_warnings():
@@ -41,6 +44,17 @@ def render_sql(construct: Any, parameters: Any = None) -> str:
             return _compile(bound, keys, literal_binds=True)
     except (SQLAlchemyError, NotImplementedError, TypeError, ValueError, AttributeError):
         return _compile(bound, keys, render_postcompile=True)  # a list is so many parameters
+
+
+def _give_types(construct: TextClause, values: Mapping[str, Any]) -> TextClause:
+    """A text whose parameters have the types of their values, so that they can be written out."""
+    known = {element.key: element for element in iterate(construct) if isinstance(element, BindParameter)}
+    plain = {
+        name: value
+        for name, value in values.items()
+        if type(value) in (str, int, float, bool) and name in known and isinstance(known[name].type, NullType)
+    }
+    return construct.bindparams(**plain)
 
 
 def _gather_lists(construct: ClauseElement, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,8 +51,8 @@ OWN = (
     ),
     Rule(
         "work-after-exclusive-lock", "error", "Work while an exclusive lock is held",
-        "the statement on {table} {work} while the transaction still holds ACCESS EXCLUSIVE on {stopped}: readers and "
-        "writers of {stopped} wait until it is done",
+        "the statement on {table} {work} while the transaction still holds {mode} on {stopped}: {who} of {stopped} "
+        "wait until it is done",
         "A lock is kept until the transaction ends, whatever the statement after it does.",
         "# this revision: only what needs the lock\n"
         "# the next revision, in a transaction of its own (in env.py: transaction_per_migration=True)\n{call}",

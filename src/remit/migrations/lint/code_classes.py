@@ -70,14 +70,35 @@ def _list_assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, a
 
 
 def _list_columns(node: ast.ClassDef, file: Path) -> Iterator[Place]:
-    has_table = any(name == "__tablename__" for name, *_ in _list_assigned(node)) or _is_sqlmodel(node)
+    named = _name_in_meta(node) is not None
+    has_table = named or any(name == "__tablename__" for name, *_ in _list_assigned(node)) or _is_sqlmodel(node)
     for name, value, annotation, line in _list_assigned(node):
         if name.startswith("__"):
             continue
         called = isinstance(value, ast.Call) and name_called(value) in _COLUMN_CALLS
         mapped = isinstance(annotation, ast.Subscript) and _name_base(annotation) == "Mapped"
         if has_table or called or mapped:
-            yield (read_name(value) if isinstance(value, ast.Call) else None) or name, file, line
+            given = _read_column(value, named=named) if isinstance(value, ast.Call) else None
+            yield given or name, file, line
+            if named and isinstance(value, ast.Call) and name_called(value).startswith(("ForeignKey", "OneToOne")):
+                yield f"{name}_id", file, line
+
+
+def _read_column(value: ast.Call, *, named: bool) -> str | None:
+    """The column's name in a call; the first argument of a field of Django or Peewee is a title or another table."""
+    if named:
+        return read_keyword(value, "db_column") or read_keyword(value, "column_name") or None
+    return read_name(value)
+
+
+def _name_in_meta(node: ast.ClassDef) -> str | None:
+    """The table that a class names as Django (`db_table`) and Peewee (`table_name`) do."""
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and inner.name == "Meta":
+            for name, value, _, _ in _list_assigned(inner):
+                if name in ("db_table", "table_name") and isinstance(value, ast.Constant):
+                    return str(value.value)
+    return None
 
 
 def _find_table(node: ast.ClassDef, made: _Class) -> str | None:
@@ -87,6 +108,8 @@ def _find_table(node: ast.ClassDef, made: _Class) -> str | None:
     name: str | None = None
     if isinstance(given, ast.Constant) and isinstance(given.value, str):
         name = given.value
+    elif (named := _name_in_meta(node)) is not None:
+        name = named.replace('"', "")
     elif _is_sqlmodel(node):
         name = node.name.lower()
     elif "Model" in made.bases and made.columns and not _is_abstract(assigned):

@@ -12,7 +12,8 @@ COMPARISON, TRUTH = "comparison.md", "truth.md"
 
 _EXAMPLE = {
     "table": "orders", "column": "total", "name": "ix_orders_total", "index": "ix_orders_total", "type": "state",
-    "value": "sent", "first": "users", "stopped": "users", "other": "4f1c", "heads": "4f1c, 9ab2",
+    "value": "sent", "first": "users", "stopped": "users", "mode": "ACCESS EXCLUSIVE",
+    "who": "readers and writers", "other": "4f1c", "heads": "4f1c, 9ab2",
     "arguments": "4f1c 9ab2", "what": "column orders.total", "work": "reads every row", "where": "", "used": "",
     "earlier": "ALTER TABLE orders ADD COLUMN note text", "limit": "statement_timeout = 30000 ms",
     "setting": "statement_timeout", "places": "app/models.py:31", "driver": "asyncpg", "done": "inserts rows into",

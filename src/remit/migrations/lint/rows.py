@@ -22,6 +22,17 @@ def measure(statement_body: Node, schema: Schema, table: str) -> str:
     return "batch" if _is_range(tests) else "whole"
 
 
+def measure_merge(body: Node) -> str:
+    """How many rows a MERGE may change: `few` where the statement itself lists what is merged, else the `whole`."""
+    unlisted = any(
+        item["merge_when_clause"].get("match_kind") == "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
+        for item in body["merge_when_clauses"]
+    )
+    listed = any(kind == "select_stmt" and "values_lists" in node for kind, node in walk({"": body["source_relation"]}))
+    read = any(kind == "range_var" for kind, _ in walk({"": body["source_relation"]}))
+    return "few" if listed and not read and not unlisted else "whole"
+
+
 def _list_conjuncts(where: Node) -> list[Node]:
     if where.get("bool_expr", {}).get("boolop") == "AND_EXPR":
         return [part for item in where["bool_expr"]["args"] for part in _list_conjuncts(item)]

@@ -7,7 +7,7 @@ from remit.migrations.lint.locks import is_full_vacuum, list_reindexed, moves_in
 from remit.migrations.lint.model import Node, Statement
 from remit.migrations.lint.new_column import describe_new_column
 from remit.migrations.lint.parse import commands_of, join_names, name_of, subtype_of, walk
-from remit.migrations.lint.rows import measure
+from remit.migrations.lint.rows import measure, measure_merge
 from remit.migrations.lint.schema import Schema
 
 
@@ -41,7 +41,7 @@ def _find_work(kind: str, body: Node, schema: Schema) -> dict[str, str]:  # noqa
             table = name_of(body["relation"])
             return {} if measure(body, schema, table) == "few" else {table: "changes its rows"}
         case "merge_stmt":
-            return {name_of(body["relation"]): "changes its rows"}
+            return {} if measure_merge(body) == "few" else {name_of(body["relation"]): "changes its rows"}
         case "insert_stmt" if "from_clause" in body.get("select_stmt", {}).get("select_stmt", {}):
             return dict.fromkeys(read_tables(body["select_stmt"]), "copies its rows")
         case "create_table_as_stmt" if not body["into"].get("skip_data"):
@@ -96,6 +96,8 @@ def _describe_command(command: Node, table: str, schema: Schema) -> str | None:
             return None if known is not None and known.valid else "reads every row"
         case "AT_AddConstraint" if reads_rows(definition["constraint"], schema, table):
             return "reads every row"
+        case "AT_AddConstraint" if list_nullable_keys(definition["constraint"], schema, table):
+            return "reads every row"
         case "AT_SetNotNull" if not is_known_not_null(schema, table, command["name"]):
             return "reads every row"
         case "AT_AlterColumnType" if not is_widening(schema, table, command):
@@ -119,6 +121,14 @@ def reads_rows(constraint: Node, schema: Schema, table: str) -> bool:
         if columns and all(is_known_not_null(schema, table, column) for column in columns):
             return False
     return not constraint.get("skip_validation") and "indexname" not in constraint
+
+
+def list_nullable_keys(constraint: Node, schema: Schema, table: str) -> list[str]:
+    """The columns that a primary key over an index makes NOT NULL, which reads the table as SET NOT NULL does."""
+    known, index = schema.tables.get(table), schema.find_index(constraint.get("indexname", ""))
+    if constraint.get("contype") != "CONSTR_PRIMARY" or known is None or index is None:
+        return []
+    return [name for name in index.columns if name in known.columns and not is_known_not_null(schema, table, name)]
 
 
 def is_known_not_null(schema: Schema, table: str, column: str) -> bool:

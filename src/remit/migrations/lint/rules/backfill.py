@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from remit.migrations.lint.model import Finding, Site, Statement
 from remit.migrations.lint.parse import name_of
-from remit.migrations.lint.rows import measure
+from remit.migrations.lint.rows import measure, measure_merge
 from remit.migrations.lint.rules.finding import find
 from remit.migrations.lint.view import History, RevisionView, Step
 from remit.migrations.lint.work import read_tables
@@ -63,7 +63,7 @@ def _find_reason(step: Step, read: set[str], *, repeated: bool) -> tuple[str, st
         table = name_of(part.body["relation"])
         if table not in step.locks:
             continue
-        size = "whole" if part.kind == "merge_stmt" else measure(part.body, step.before, table)
+        size = measure_merge(part.body) if part.kind == "merge_stmt" else measure(part.body, step.before, table)
         inside = part is not step.statement
         if size == "whole":
             return table, "changes any number of rows of {table} in one statement"

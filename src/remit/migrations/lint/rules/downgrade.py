@@ -12,7 +12,7 @@ def check_downgrades(history: History) -> Iterator[Finding]:
     """Rows, columns and tables that a downgrade removes or cannot fill again."""
     for view in history.asked:
         gone = {what for step in view.upgrade for what in _list_dropped(step)}
-        made = {what for step in view.upgrade for what in _list_made(step)}
+        made = _find_made(view.upgrade)
         own: dict[int, tuple[Step, list[str]]] = {}
         for step in view.downgrade:
             yield from _check_step(view, step, gone, made)
@@ -48,6 +48,20 @@ def _list_dropped(step: Step) -> list[str]:
         table = name_of(body["relation"])
         return [f"{table}.{item['name']}" for item in commands_of(body) if subtype_of(item) == "AT_DropColumn"]
     return []
+
+
+def _find_made(steps: tuple[Step, ...]) -> set[str]:
+    """The columns and tables that are new after the steps; what was there before is not, under whatever name."""
+    made: set[str] = set()
+    for step in steps:
+        body = step.statement.body
+        if step.statement.kind == "rename_stmt" and "relation" in body:
+            table = name_of(body["relation"])
+            old = table if body["rename_type"] == "OBJECT_TABLE" else f"{table}.{body.get('subname', '')}"
+            if old not in made and table not in made:
+                continue
+        made.update(_list_made(step))
+    return made
 
 
 def _list_made(step: Step) -> list[str]:

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from remit.migrations.lint.catalog import CATALOG
-from remit.migrations.lint.model import Finding, Statement
+from remit.migrations.lint.model import Finding, Node, Statement
 from remit.migrations.lint.parse import commands_of, dropped_names, find_constants, name_of, subtype_of, walk
 from remit.migrations.lint.rules.finding import fill, find
+from remit.migrations.lint.schema_objects import Table
 from remit.migrations.lint.view import History, RevisionView, Step
+
+_ID_TYPES = ("int2", "int4", "int8", "integer", "bigint", "smallint", "uuid")
+"""Of the keys of rows; an id that another system gave is a text."""
 
 
 def check_rows(history: History) -> Iterator[Finding]:
@@ -39,6 +43,10 @@ def _change(statement: Statement, step: Step, registered: frozenset[str]) -> tup
             return name_of(body["relation"]), "inserts rows into"
         case "delete_stmt" if name_of(body["relation"]) in registered:
             return name_of(body["relation"]), "deletes rows of"
+        case "copy_stmt" if body.get("is_from") and name_of(body["relation"]) in registered:
+            return name_of(body["relation"]), "inserts rows into"
+        case "merge_stmt" if name_of(body["relation"]) in registered:
+            return _find_merged(body, step, registered)
         case "truncate_stmt":
             names = [name_of(item["range_var"]) for item in body["relations"]]
             return next(((name, "deletes all rows of") for name in names if name in registered), None)
@@ -46,12 +54,30 @@ def _change(statement: Statement, step: Step, registered: frozenset[str]) -> tup
             return next(((name, "drops") for name in dropped_names(body) if name in registered), None)
         case "update_stmt" if name_of(body["relation"]) in registered:
             table = name_of(body["relation"])
-            columns = {item["res_target"]["name"] for item in body["target_list"]}
-            known = step.before.tables.get(table)
-            for constraint in known.constraints.values() if known else ():
-                if constraint.references in registered and columns & set(constraint.columns):
-                    return table, "gives another parent to rows of"
+            if _sets_parent(body, step.before.tables.get(table), registered):
+                return table, "gives another parent to rows of"
     return None
+
+
+def _find_merged(body: Node, step: Step, registered: frozenset[str]) -> tuple[str, str] | None:
+    table = name_of(body["relation"])
+    clauses = [item["merge_when_clause"] for item in body["merge_when_clauses"]]
+    for kind, done in (("CMD_INSERT", "inserts rows into"), ("CMD_DELETE", "deletes rows of")):
+        if any(clause["command_type"] == kind for clause in clauses):
+            return table, done
+    if any(_sets_parent(clause, step.before.tables.get(table), registered) for clause in clauses):
+        return table, "gives another parent to rows of"
+    return None
+
+
+def _sets_parent(body: Node, known: Table | None, registered: frozenset[str]) -> bool:
+    """Whether an assignment is to what a row belongs to: a reference to a registered table, or the id of anything."""
+    columns = {item["res_target"]["name"] for item in body.get("target_list", ())}
+    constraints = list(known.constraints.values()) if known else []
+    if any(item.references in registered and columns & set(item.columns) for item in constraints):
+        return True
+    types = {name: known.columns[name].type for name in columns if known and name in known.columns}
+    return any(name.endswith("_id") and types.get(name, "uuid") in _ID_TYPES for name in columns)
 
 
 def check_cascades(history: History) -> Iterator[Finding]:

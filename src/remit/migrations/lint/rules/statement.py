@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
+from remit.migrations.lint.catalog import CATALOG
 from remit.migrations.lint.code import Mention
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding, Node
+from remit.migrations.lint.new_column import rewrites_on_add
 from remit.migrations.lint.parse import UNKNOWN, commands_of, join_names, name_of, subtype_of
-from remit.migrations.lint.rules.finding import find
+from remit.migrations.lint.rewrite_parts import write_call
+from remit.migrations.lint.rules.finding import fill_code, find
 from remit.migrations.lint.view import History, RevisionView, Step
+from remit.migrations.lint.work import list_nullable_keys
 
 SQUAWK_NAMES = {
     "CONSTR_CHECK", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_PRIMARY",
@@ -39,6 +43,17 @@ def _check_scan(view: RevisionView, step: Step) -> Iterator[Finding]:
         if kind == "AT_AlterColumnType" and step.work:
             yield find(view, step, "column-type-rewrites-table", column=command["name"])
             return
+        if kind == "AT_AddColumn" and step.work and _is_filled_by_type(command["def"]["column_def"], step):
+            yield find(view, step, "adding-field-with-default", column=command["def"]["column_def"]["colname"])
+            return
+        if kind == "AT_AddConstraint" and step.work:
+            nullable = list_nullable_keys(command["def"]["constraint"], step.before, step.table)
+            if nullable:
+                names = {"table": step.table, "column": nullable[0]}
+                first = fill_code(CATALOG["set-not-null-scans-table"].fix, names, statement.sql)
+                code = f"{first}\n{write_call(statement.sql)}"
+                yield find(view, step, "set-not-null-scans-table", code=code, column=nullable[0])
+                return
     if judged_by_squawk(statement.kind, statement.body):
         return
     if statement.kind == "refresh_mat_view_stmt" and statement.body.get("concurrent"):
@@ -62,6 +77,13 @@ def judged_by_squawk(kind: str, body: Node) -> bool:
             case "AT_AddColumn" if not _is_only_checked(definition["column_def"]):
                 return True
     return False
+
+
+def _is_filled_by_type(column: Node, step: Step) -> bool:
+    """A column of which only the type tells that every row gets a value or is checked, which squawk passes."""
+    kinds = {item["constraint"]["contype"] for item in column.get("constraints", ())}
+    known = {"CONSTR_PRIMARY", "CONSTR_UNIQUE", "CONSTR_FOREIGN", "CONSTR_CHECK", "CONSTR_DEFAULT"}
+    return rewrites_on_add(column, step.before) and not kinds & {*known, "CONSTR_GENERATED", "CONSTR_IDENTITY"}
 
 
 def _is_only_checked(column: Node) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from remit.migrations.lint.locks import Mode
 from remit.migrations.lint.model import Finding
-from remit.migrations.lint.parse import commands_of, find_constants, join_names, name_of, subtype_of
+from remit.migrations.lint.parse import commands_of, join_names, name_of, subtype_of
 from remit.migrations.lint.rules.finding import find
+from remit.migrations.lint.typed_values import find_values
 from remit.migrations.lint.view import History, RevisionView, Step
 
 
@@ -32,14 +33,14 @@ def check_validation(history: History) -> Iterator[Finding]:
 
 
 def check_work_after_lock(history: History) -> Iterator[Finding]:
-    """Time spent, or another lock waited for, while an ACCESS EXCLUSIVE lock of the transaction is held."""
+    """Time spent while a lock of the transaction stops writers, or another lock waited for while it stops readers."""
     for view in history.asked:
         for steps in (view.upgrade, view.downgrade):
             yield from _check_work(view, steps)
 
 
 def _check_work(view: RevisionView, steps: tuple[Step, ...]) -> Iterator[Finding]:
-    held: dict[int, dict[str, str]] = defaultdict(dict)
+    held: dict[int, dict[str, Mode]] = defaultdict(dict)
     told: set[int] = set()
     added: set[str] = set()
     for step in steps:
@@ -47,18 +48,27 @@ def _check_work(view: RevisionView, steps: tuple[Step, ...]) -> Iterator[Finding
         if number is None:
             continue
         before = held[number]
-        stopped = ", ".join(before)
+        strongest = max(before.values(), default=Mode.ACCESS_SHARE)
+        mode, who = ("ACCESS EXCLUSIVE", "readers and writers") if strongest == Mode.ACCESS_EXCLUSIVE else (
+            strongest.name.replace("_", " "), "writers"
+        )  # fmt: skip
+        stopped = ", ".join(table for table, kept in before.items() if kept == strongest)
         validated = _names(step, "AT_ValidateConstraint")
         if before and number not in told and not validated & added:
             if step.work:
                 told.add(number)
                 table, work = next(iter(step.work.items()))
-                yield find(view, step, "work-after-exclusive-lock", table=table, work=work, stopped=stopped)
-            elif _waits_for_other(step, before):
+                yield find(
+                    view, step, "work-after-exclusive-lock", table=table, work=work, stopped=stopped, mode=mode, who=who
+                )
+            elif strongest == Mode.ACCESS_EXCLUSIVE and _waits_for_other(step, before):
                 told.add(number)
                 yield find(view, step, "second-lock-in-transaction", stopped=stopped)
         added |= _names(step, "AT_AddConstraint")
-        before.update({table: "" for table, mode in step.locks.items() if mode == Mode.ACCESS_EXCLUSIVE})
+        for table, kept in step.locks.items():
+            # A statement that is long itself, as a plain build of an index, is found by itself.
+            if kept == Mode.ACCESS_EXCLUSIVE or (kept >= Mode.SHARE and not step.work):
+                before[table] = max(kept, before.get(table, kept))
 
 
 def _names(step: Step, kind: str) -> set[str]:
@@ -68,7 +78,7 @@ def _names(step: Step, kind: str) -> set[str]:
     return {command.get("name") or command["def"]["constraint"].get("conname", "") for command in found}
 
 
-def _waits_for_other(step: Step, held: dict[str, str]) -> bool:
+def _waits_for_other(step: Step, held: dict[str, Mode]) -> bool:
     return any(mode >= Mode.SHARE_ROW_EXCLUSIVE and table not in held for table, mode in step.locks.items())
 
 
@@ -87,7 +97,7 @@ def check_enum_values(history: History) -> Iterator[Finding]:
                     if step.before.types.get(name) != statement.revision:
                         news[part.body["new_val"]] = name
                     continue
-                used = next((value for value in find_constants(dict(part.body)) if value in news), None)
+                used = next((value for value in find_values(part.body, step.before, news) if value in news), None)
                 if used is not None and view.revision.asked:
                     yield find(view, step, "enum-value-used-too-early", value=used, type=news[used])
                     break
