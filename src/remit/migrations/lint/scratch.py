@@ -144,7 +144,36 @@ def _listen(connection: Connection, scratch: Scratch) -> None:
     available = {row[0] for row in connection.exec_driver_sql("SELECT name FROM pg_available_extensions")}
     connection.commit()
 
+    through_sqlalchemy = False
+
+    class Watched(psycopg.Cursor[Any]):
+        """A cursor that also keeps what a revision sends past SQLAlchemy."""
+
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            nonlocal through_sqlalchemy
+            if not through_sqlalchemy:
+                scratch.note_statement(psycopg.ClientCursor(self.connection).mogrify(query, params))
+            through_sqlalchemy = False
+            return super().execute(query, params, **options)
+
+        def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+            nonlocal through_sqlalchemy
+            rows = list(params_seq)
+            for row in () if through_sqlalchemy else rows:
+                scratch.note_statement(psycopg.ClientCursor(self.connection).mogrify(query, row))
+            through_sqlalchemy = False
+            super().executemany(query, rows, **options)
+
+        def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
+            scratch.note_statement(psycopg.ClientCursor(self.connection).mogrify(statement, params))
+            return super().copy(statement, params, **options)
+
+    driver: Any = connection.connection.driver_connection
+    driver.cursor_factory = Watched
+
     def note(_: object, __: object, statement: str, ___: object, context: Any, ____: object) -> None:
+        nonlocal through_sqlalchemy
+        through_sqlalchemy = True
         compiled = getattr(context, "compiled", None)
         if compiled is None or compiled.statement is None:
             scratch.note_statement(statement)
