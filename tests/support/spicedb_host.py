@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,6 +133,17 @@ def _unary(call: Callable[[Any], Any], token: str, *, writes: bool) -> Callable[
     return handle
 
 
+def _one_by_one(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A call that waits for the one before, also where whoever asked for that has given up waiting."""
+    lock = threading.Lock()
+
+    def wait_and_call(request: Any) -> Any:
+        with lock:
+            return call(request)
+
+    return wait_and_call
+
+
 def _code_of(text: str) -> grpc.StatusCode:
     # The library tells the code in words: `rpc error: code = FailedPrecondition desc = …`.
     words = text.partition("code = ")[2].partition(" ")[0]
@@ -162,15 +174,20 @@ async def serve(port: int, token: str, postgres: str | None, certificate: bytes 
     for service, (attribute, module, methods) in _UNARY.items():
         handlers: dict[str, Any] = {}
         for method in methods:
+            call, writes = getattr(getattr(spice, attribute)(), method), method == "WriteRelationships"
+            if writes and postgres is None:
+                # After two writes at once, what is read from the store in memory may be without one of them until a
+                # third one comes, "fully consistent" as it was asked for.
+                call = _one_by_one(call)
             handlers[method] = grpc.unary_unary_rpc_method_handler(
-                _unary(getattr(getattr(spice, attribute)(), method), token, writes=method == "WriteRelationships"),
+                _unary(call, token, writes=writes),
                 request_deserializer=getattr(module, f"{method}Request").FromString,
                 response_serializer=getattr(module, f"{method}Response").SerializeToString,
             )
         if service == "PermissionsService":
             for method in _STREAMS:
-                call: Any = streams.unary_stream(f"/authzed.api.v1.{service}/{method}")
-                handlers[method] = grpc.unary_stream_rpc_method_handler(_stream(call, token))
+                stream: Any = streams.unary_stream(f"/authzed.api.v1.{service}/{method}")
+                handlers[method] = grpc.unary_stream_rpc_method_handler(_stream(stream, token))
         name = f"authzed.api.v1.{service}"
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     if certificate is None:
