@@ -26,7 +26,7 @@ from traffic.tenants import Tenant, make_tenants
 from remit.db.embedded import EmbeddedPostgres
 
 IN_FLIGHT = 4
-SECONDS_TO_WARM, SECONDS_TO_TURN = 2, 0.3
+SECONDS_TO_WARM = 2
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="tasks to reconcile and to backfill")
     parser.add_argument("--backfilled", type=int, default=200_000, help="how many of them without relationships")
     parser.add_argument("--delivered", type=int, default=20_000, help="tasks to backfill beside SpiceDB")
+    parser.add_argument("--at-once", type=int, nargs="*", default=[1, IN_FLIGHT], help="requests beside shadow")
     parser.add_argument("--parts", nargs="*", default=["requests", "shadow", "rows", "beside"])
     parser.add_argument("--output", type=Path, help="folder for the page and the plot")
     options = parser.parse_args()
@@ -147,7 +148,7 @@ def measure_shadow(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
         return {
             "shadow": {
                 in_flight: asyncio.run(_with_and_without(servers, cases, in_flight, options))
-                for in_flight in (1, IN_FLIGHT)
+                for in_flight in options.at_once
             }
         }
 
@@ -162,10 +163,11 @@ async def _with_and_without(
         await client.run(cases[name].get, seconds=SECONDS_TO_WARM)
         os.kill(servers[name].pid, signal.SIGSTOP)
     found: dict[str, list[float]] = {name: [] for name in cases}
-    for turns in in_turns(found, options.rounds * 2):
+    for turns in in_turns(found, options.rounds):
         for name in turns:
             os.kill(servers[name].pid, signal.SIGCONT)
-            await asyncio.sleep(SECONDS_TO_TURN)
+            # Until it has found out anew how busy it is: to a process that was stopped, that time was idle.
+            await clients[name].run(cases[name].get, seconds=SECONDS_TO_WARM)
             found[name] += (await clients[name].run(cases[name].get, seconds=options.seconds)).latencies
             os.kill(servers[name].pid, signal.SIGSTOP)
     for client in clients.values():
