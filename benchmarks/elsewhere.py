@@ -156,22 +156,20 @@ def measure_shadow(dsn: str, options: argparse.Namespace) -> dict[str, Any]:
 async def _with_and_without(
     servers: dict[str, Served], cases: dict[str, Tenant], in_flight: int, options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    clients = {name: Client([server.port], in_flight) for name, server in servers.items()}
-    for name, client in clients.items():
-        os.kill(servers[name].pid, signal.SIGCONT)
-        await client.open()
-        await client.run(cases[name].get, seconds=SECONDS_TO_WARM)
-        os.kill(servers[name].pid, signal.SIGSTOP)
+    for server in servers.values():
+        os.kill(server.pid, signal.SIGSTOP)
     found: dict[str, list[float]] = {name: [] for name in cases}
     for turns in in_turns(found, options.rounds):
         for name in turns:
+            # Connections of its own: those that were idle for so long are closed.
+            client = Client([servers[name].port], in_flight)
             os.kill(servers[name].pid, signal.SIGCONT)
+            await client.open()
             # Until it has found out anew how busy it is: to a process that was stopped, that time was idle.
-            await clients[name].run(cases[name].get, seconds=SECONDS_TO_WARM)
-            found[name] += (await clients[name].run(cases[name].get, seconds=options.seconds)).latencies
+            await client.run(cases[name].get, seconds=SECONDS_TO_WARM)
+            found[name] += (await client.run(cases[name].get, seconds=options.seconds)).latencies
+            client.close()
             os.kill(servers[name].pid, signal.SIGSTOP)
-    for client in clients.values():
-        client.close()
     return found
 
 
