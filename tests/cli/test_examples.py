@@ -37,7 +37,7 @@ FIRST = (
     "authz list",
     "authz revoke",
 )
-LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "db stop", "demo")
+LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "db stop")
 # Before this command, which wants the data for itself, a server is kept up, so that not every command starts one.
 FIRST_ALONE = "db restore"
 # `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
