@@ -41,7 +41,7 @@ LAST = ("worker enqueue", "worker", "agents delete", "db dump", "db restore", "d
 # Before this command, which wants the data for itself, a server is kept up, so that not every command starts one.
 FIRST_ALONE = "db restore"
 # `serve` and `auth serve` stay up and have tests of their own; `db lint` judges a project under git, which the linter's
-# tests make; `authz move` needs a SpiceDB, and its page's commands are run by the runbooks' tests; the story plays `demo`.
+# tests make; `authz move` needs a SpiceDB, and the runbooks' tests run its page's commands; the story plays `demo`.
 ELSEWHERE = ("serve", "auth serve", "db lint", "db rehearse", "authz move", "demo")
 # What an example takes for granted.
 BEFORE = {
