@@ -51,6 +51,21 @@ class ServerProcess:
         self.process.wait()
 
 
+def wait_until_listening(port: int, process: subprocess.Popen[Any], seconds: float = START_SECONDS) -> None:
+    """Return when a port of this machine takes connections.
+
+    Raises:
+        AssertionError: the process ended, or did not listen in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the process ended with {process.returncode}"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens on port {port} after {seconds} seconds")
+
+
 def wait_until_answering(url: str, process: subprocess.Popen[Any], seconds: float = START_SECONDS) -> None:
     """Return when a GET of `url` is answered 200.
 

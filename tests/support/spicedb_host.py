@@ -24,7 +24,7 @@ import grpc
 import psycopg
 from authzed.api.v1 import permission_service_pb2 as permissions
 from authzed.api.v1 import schema_service_pb2 as schemas
-from support.processes import free_port
+from support.processes import free_port, wait_until_listening
 
 from remit.authz.spicedb_library import start_library
 
@@ -94,10 +94,13 @@ def run_spicedb(
         options = [postgres or "", str(certificate or "")]
         command = [sys.executable, "-m", "support.spicedb_host", str(port), TOKEN, *options]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    output = subprocess.DEVNULL if program else subprocess.PIPE
+    process = subprocess.Popen(command, env=environment, stdout=output, text=True)
     try:
-        assert process.stdout is not None, "it is a pipe"
-        if not program:
+        if program:
+            wait_until_listening(port, process)
+        else:
+            assert process.stdout is not None, "it is a pipe"
             line = process.stdout.readline()
             assert line == "ready\n", f"SpiceDB did not start: {line!r}; run scripts/get-spicedb"
         yield SpiceProcess(f"127.0.0.1:{port}", TOKEN, process)
