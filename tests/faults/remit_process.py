@@ -22,6 +22,7 @@ class RemitProcess:
         log: where it prints.
         url: where it answers; none for one that does not.
         process: once it is started.
+        killed: it is dying or dead, which the operating system may not tell yet.
     """
 
     arguments: list[str]
@@ -29,9 +30,13 @@ class RemitProcess:
     log: IO[bytes]
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
+    killed: bool = False
 
     def start(self) -> None:
         """Start it; it may be dead."""
+        if self.killed and self.process is not None:
+            self.process.wait()
+        self.killed = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "remit", *self.arguments], env=self.environment, stdout=self.log, stderr=self.log
         )
@@ -58,8 +63,8 @@ class RemitProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
-        return self.process is not None and self.process.poll() is None
+        """Whether it runs, and was not killed a moment ago."""
+        return self.process is not None and not self.killed and self.process.poll() is None
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -69,6 +74,7 @@ class RemitProcess:
     def kill(self) -> None:
         """End it as a crash would."""
         self.signal(signal.SIGKILL)
+        self.killed = True
 
     def end(self) -> None:
         """Kill it and take its remains away."""
