@@ -58,6 +58,7 @@ class Gate:
         points: all that were seen since the list was emptied.
         armed: what is broken, and how.
         hit: it has been.
+        dying: it was hit by a fault that kills a process, which comes a moment later.
         slow_seconds: how much each message takes longer while its kind is `slow`.
         held: lets a message through that is held back, with how many operations end before.
         on_hit: does to processes what a fault says.
@@ -71,6 +72,7 @@ class Gate:
     points: list[Point] = field(default_factory=list)
     armed: tuple[Point, Fault] | None = None
     hit: bool = False
+    dying: bool = False
     slow_seconds: float = 0.25
     held: list[tuple[int, Callable[[], Awaitable[None]]]] = field(default_factory=list)
     on_hit: Callable[[Fault], Awaitable[None]] | None = None
@@ -86,7 +88,7 @@ class Gate:
 
     def arm(self, point: Point, fault: Fault) -> None:
         """Break this message once."""
-        self.armed, self.hit = (point, fault), False
+        self.armed, self.hit, self.dying = (point, fault), False, False
 
     def disarm(self) -> None:
         """Break nothing any more."""
@@ -103,6 +105,7 @@ class Gate:
         self.points.append(point)
         if self.armed is not None and not self.hit and self.armed[0] == point:
             self.hit = True
+            self.dying = self.armed[1].action.startswith("kill")
             return self.armed[1]
         return None
 

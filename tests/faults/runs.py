@@ -168,6 +168,10 @@ class Runner:
         site = self.site
         site.gate.disarm()
         await site.gate.release()
+        for _ in range(100):
+            if not site.gate.dying:
+                break
+            await asyncio.sleep(0.01)
         await site.revive()
         await site.execute(
             "UPDATE agent_api_keys SET created_at = created_at - interval '6 minutes'"

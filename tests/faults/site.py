@@ -111,6 +111,7 @@ class Site:
         victim = self.worker if fault.action == "kill-worker" else self.server
         if fault.action.startswith("kill"):
             victim.kill()
+            self.gate.dying = False
         elif fault.action == "pause-server":
             # Longer than any lease: another one delivers meanwhile, then it wakes.
             victim.signal(signal.SIGSTOP)
