@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import httpx
@@ -59,6 +59,9 @@ from remit.telemetry.tracing import Tracing
 from remit.validation import describe_errors
 from remit.version import __version__
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
 log = structlog.get_logger(__name__)
 
 # Routes are looked through in this order: first what is asked most. Of two that match one path the first is taken, so
@@ -84,6 +87,9 @@ ROUTERS = (
 )
 
 SHUTDOWN_SECONDS = 5
+
+# Spans and metrics are Remit's own (`telemetry/`); FastAPI's look in each request whether anybody wants them.
+NO_TELEMETRY: "TelemetryConfig" = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings, dsn: str) -> FastAPI:
@@ -145,8 +151,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         lifespan=lifespan,
         docs_url="/swagger",
         redoc_url=None,
-        # Spans and metrics are Remit's own (`telemetry/`); FastAPI's look in each request whether anybody wants them.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry=NO_TELEMETRY,
     )
     app.state.tracing = Tracing.open(settings)
     add_routes(app, ROUTERS)

@@ -65,6 +65,20 @@ async def test_an_allow_shows_the_shortest_path(connection: asyncpg.Connection) 
     assert "user alice is an owner of task report " in text
 
 
+async def test_objects_at_one_distance_are_read_in_one_statement(connection: asyncpg.Connection) -> None:
+    engine = await make(connection)
+    counts = []
+    for teams in (range(1), range(1, 21)):
+        groups = [Relationship(TASK, "viewer", Subject("group", f"team-{n}", "member")) for n in teams]
+        inside = [Relationship(Resource("group", f"team-{n}"), "member", ALICE) for n in teams]
+        await engine.write(connection, touch=groups + inside)
+        statements: list[str] = []
+        with connection.query_logger(lambda query, said=statements: said.append(query.query)):
+            await explain(engine, connection, ALICE, "read", TASK)
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+
+
 async def test_a_denial_names_the_nearest_missing_relationship_and_who_could_write_it(
     connection: asyncpg.Connection,
 ) -> None:

@@ -121,6 +121,22 @@ def test_a_database_that_is_not_empty_is_replaced_only_on_request(
     assert _read(empty_database, _ROWS) == _read(database, _ROWS)
 
 
+def test_functions_alone_are_replaced_on_request_too(
+    database: str, target: Settings, empty_database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "remit.dump"
+    dump_database(Settings(database_url=SecretStr(database)), file)
+    run.upgrade(empty_database)
+    with psycopg.connect(empty_database) as connection:
+        tables = connection.execute("SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public'")
+        connection.execute(f"DROP TABLE {', '.join(str(row[0]) for row in tables)} CASCADE".encode())
+        connection.execute("DROP SCHEMA procrastinate CASCADE")
+    with pytest.raises(BackupError, match="add --replace"):
+        restore_database(target, file)
+    restore_database(target, file, replace=True)
+    assert state.current(empty_database) == state.head_revision()
+
+
 def test_a_replacement_that_fails_changes_nothing(database: str, target: Settings, tmp_path: Path) -> None:
     settings, file = Settings(database_url=SecretStr(database)), tmp_path / "remit.dump"
     _fill(database)

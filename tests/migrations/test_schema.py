@@ -1,6 +1,8 @@
 """The tables that the migrations make are those of the metadata, and they refuse what they should."""
 
 import hashlib
+import subprocess
+import sys
 from importlib import import_module
 
 import psycopg
@@ -66,6 +68,15 @@ def test_there_is_one_head_and_the_database_is_at_it(database: str) -> None:
     assert len({revision.id for revision in revisions}) == len(revisions)
     assert state.known_revisions() == tuple(revision.id for revision in revisions)
     assert state.current(database) == state.head_revision()
+
+
+def test_a_migrated_database_is_served_without_alembic(database: str) -> None:
+    code = (
+        "import sys, remit.app; from remit.cli.serving import _migrate; _migrate(sys.argv[1]);"
+        "print(sorted({'alembic', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code, database], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
 
 
 @pytest.mark.parametrize("table", ["tasks", "agents", "agent_api_keys"])

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +57,13 @@ def wait_until_listening(port: int, process: subprocess.Popen[Any], seconds: flo
     Raises:
         AssertionError: the process ended, or did not listen in time.
     """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the process ended with {process.returncode}"
+
+    def listens() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"nobody listens on port {port} after {seconds} seconds")
+            return True
+        return False
+
+    _wait_until(listens, process, seconds, f"port {port}")
 
 
 def wait_until_answering(url: str, process: subprocess.Popen[Any], seconds: float = START_SECONDS) -> None:
@@ -72,16 +72,23 @@ def wait_until_answering(url: str, process: subprocess.Popen[Any], seconds: floa
     Raises:
         AssertionError: the process ended, or did not answer in time.
     """
+
+    def answers() -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(url, timeout=5, trust_env=False, verify=False).status_code == 200
+        return False
+
+    _wait_until(answers, process, seconds, url)
+
+
+def _wait_until(ready: Callable[[], bool], process: subprocess.Popen[Any], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the process ended with {process.returncode}"
-        try:
-            if httpx.get(url, timeout=5, trust_env=False, verify=False).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
+        if ready():
+            return
         time.sleep(0.05)
-    raise AssertionError(f"{url} did not answer within {seconds} seconds")
+    raise AssertionError(f"{what} did not answer within {seconds} seconds")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """`remit authz`: questions to the relationship graph, and relationships written by hand."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -178,7 +178,7 @@ def list_(resource: ResourceText, tenant: Tenant = None, as_json: AsJson = False
     $ remit authz list agent:echo --tenant acme
     """
 
-    async def work(session: Session) -> list[dict[str, object]]:
+    async def work(session: Session) -> list[dict[str, Any]]:
         from remit.cli.names import find_resource, name_subjects
 
         tenant_id = await _tenant_id(session, tenant)
@@ -203,7 +203,7 @@ def list_(resource: ResourceText, tenant: Tenant = None, as_json: AsJson = False
             "relation": lambda row: str(row["relation"]),
             "subject": lambda row: str(row["subject"]),
             "name": lambda row: str(row["name"] or ""),
-            "until": lambda row: show_time(row["expires_at"]),  # type: ignore[arg-type]  # a time or None
+            "until": lambda row: show_time(row["expires_at"]),
         },
         "No relationship is written on it.",
     )

@@ -196,7 +196,8 @@ def _make_room(dsn: str, tables: set[str], functions: set[str], *, replace: bool
         ).fetchall()
         queue = connection.execute("SELECT FROM pg_namespace WHERE nspname = 'procrastinate'").rowcount
         present = {str(row[0]) for row in rows}
-        if not present and not queue:
+        signatures = [row[0] for row in connection.execute(_FUNCTIONS, [sorted(functions)])]
+        if not present and not queue and not signatures:
             return b""
         if not replace:
             raise BackupError("the database is not empty; restore into an empty one, or add --replace to overwrite it")
@@ -210,10 +211,7 @@ def _make_room(dsn: str, tables: set[str], functions: set[str], *, replace: bool
         ]
         drops.append(sql.SQL("DROP SCHEMA IF EXISTS procrastinate CASCADE;\n"))
         # PostgreSQL has written these with their arguments and quotes.
-        drops += [
-            sql.SQL(f"DROP FUNCTION {signature};\n")
-            for (signature,) in connection.execute(_FUNCTIONS, [sorted(functions)])
-        ]
+        drops += [sql.SQL(f"DROP FUNCTION {signature};\n") for signature in signatures]
         text = sql.SQL("").join(
             [sql.SQL("SET LOCAL lock_timeout = '10s';\nSET LOCAL client_min_messages = warning;\n"), *drops]
         )

@@ -8,7 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from remit import health
-from remit.app import add_error_handlers, add_routes
+from remit.app import NO_TELEMETRY, add_error_handlers, add_routes
 from remit.audit import AuditTrail
 from remit.authz.decide import Decider
 from remit.authz.load import load_engine, make_deliverer
@@ -95,6 +95,7 @@ def create_provider_app(settings: Settings, dsn: str) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.state.tracing = Tracing.open(settings)
     add_routes(app, ROUTERS)
