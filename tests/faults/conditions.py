@@ -58,7 +58,7 @@ class Conditions:
         if self.plan.condition == "clock-skew":
             await self._skew(None)
         for process in self.site.extra:
-            process.end()
+            process.kill()
         self.site.extra.clear()
 
     async def _come_back(self, condition: str) -> None:
@@ -92,7 +92,7 @@ class Conditions:
     async def _skew(self, seconds: str | None) -> None:
         """Start the server again with a clock that goes wrong, or with the right one."""
         server = self.site.server
-        server.end()
+        server.kill()
         if seconds is None:
             server.environment.pop("REMIT_SKEWED_SECONDS", None)
         else:

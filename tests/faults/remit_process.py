@@ -1,7 +1,6 @@
 """A process of the product, which can be killed and started again."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ class RemitProcess:
         log: where it prints.
         url: where it answers; none for one that does not.
         process: once it is started.
-        killed: it is dying or dead, which the operating system may not tell yet.
     """
 
     arguments: list[str]
@@ -30,13 +28,9 @@ class RemitProcess:
     log: IO[bytes]
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
-    killed: bool = False
 
     def start(self) -> None:
         """Start it; it may be dead."""
-        if self.killed and self.process is not None:
-            self.process.wait()
-        self.killed = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "remit", *self.arguments], env=self.environment, stdout=self.log, stderr=self.log
         )
@@ -63,8 +57,8 @@ class RemitProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, and was not killed a moment ago."""
-        return self.process is not None and not self.killed and self.process.poll() is None
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -72,12 +66,7 @@ class RemitProcess:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a crash would."""
-        self.signal(signal.SIGKILL)
-        self.killed = True
-
-    def end(self) -> None:
-        """Kill it and take its remains away."""
+        """End it as a crash would, and wait until it is dead."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

@@ -225,7 +225,7 @@ async def open_site(
         worker = RemitProcess(["worker"], clean_environment(**behind("worker")), files["worker"])
         for process in (server, reader, worker):
             process.start()
-            stack.callback(process.end)
+            stack.callback(process.kill)
         await server.ready()
         await reader.ready()
         settings = settings_of(direct)

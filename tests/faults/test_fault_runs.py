@@ -57,6 +57,6 @@ async def test_rows_and_relationships_stay_true(
 
 async def plant(site: Site, mutant: str) -> None:
     """Start the server again with a fault of its own."""
-    site.server.end()
+    site.server.kill()
     site.server.environment.update(REMIT_PLANTED=mutant, PYTHONPATH=str(PLANTED))
     await site.revive()
