@@ -95,6 +95,27 @@ async def test_a_denial_names_the_nearest_missing_relationship_and_who_could_wri
     assert "alice" not in render_text(found, {}, redacted=True)
 
 
+async def test_what_is_missing_counts_what_it_would_lead_to(connection: asyncpg.Connection) -> None:
+    schema = """
+definition team {
+    relation lead: team
+    permission lead_or_self = lead + self
+}
+
+definition project {
+    relation owner: team
+    relation viewer: team
+    permission read = (owner - owner->lead_or_self) + viewer
+}
+"""
+    schema = "use self\n" + schema
+    engine = await PostgresEngine.load(connection, schema, "test", replace=True)
+    team = Subject("team", "red")
+    # As an owner it would lead to itself, which the exclusion takes away again.
+    found = await explain(engine, connection, team, "read", Resource("project", "p"))
+    assert list(map(str, found.missing)) == ["project:p#viewer@team:red"]
+
+
 async def test_a_search_that_is_out_of_time_says_so(connection: asyncpg.Connection) -> None:
     engine = await make(connection)
     found = await explain(engine, connection, BOB, "cancel", TASK, seconds=0)

@@ -9,7 +9,7 @@ from typing import Final
 
 from remit.authz.engine import Connection
 from remit.authz.errors import PermissionUnknown
-from remit.authz.missing import SearchEnded, find_granters, find_missing
+from remit.authz.missing import SearchEnded, find_granters, find_missing, list_candidates, read_beyond
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
 from remit.authz.proofs import Place, Proof, World, prove, read_world, solve, trim_proof
@@ -94,9 +94,11 @@ async def explain(
 
         path = tuple(sorted(proof, key=order))
         return Explanation(subject, permission, resource, True, path, tree)
+    candidates = list_candidates(world)
+    beyond = await read_beyond(world, connection, goal, candidates)
     try:
         # Trying takes the processor for as long as it lasts: beside the event loop.
-        missing = await asyncio.to_thread(find_missing, world, goal, seconds)
+        missing = await asyncio.to_thread(find_missing, beyond, goal, candidates, seconds)
     except SearchEnded:
         return Explanation(subject, permission, resource, False, (), tree, unfinished=True)
     granters = await find_granters(engine, connection, missing[0].resource, granting) if missing else ()

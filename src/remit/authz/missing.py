@@ -14,7 +14,7 @@ from typing import Final
 from remit.authz.engine import Connection
 from remit.authz.model import Relationship, Resource, Subject
 from remit.authz.postgres import PostgresEngine
-from remit.authz.proofs import Place, World, solve
+from remit.authz.proofs import Place, World, read_world, solve
 from remit.authz.schema_tree import Relation
 
 MOST_CANDIDATES: Final = 40
@@ -25,18 +25,8 @@ class SearchEnded(Exception):
     """The time was up before everything had been tried."""
 
 
-def find_missing(world: World, goal: Place, seconds: float) -> tuple[Relationship, ...]:
-    """The fewest relationships to this caller that would turn the answer, the nearest to the resource first.
-
-    Args:
-        world: what was read.
-        goal: the permission that is denied.
-        seconds: how long to look.
-
-    Raises:
-        SearchEnded: nothing was found in that time, and not everything tried.
-    """
-    ends = time.monotonic() + seconds
+def list_candidates(world: World) -> list[Relationship]:
+    """The relationships to this caller that could be written on what a check reaches, the nearest first."""
     candidates = []
     for place in sorted(world.distance, key=lambda place: (world.distance[place], str(place))):
         member = world.member(place)
@@ -46,20 +36,49 @@ def find_missing(world: World, goal: Place, seconds: float) -> tuple[Relationshi
             for allowed in member.allowed
         ):
             candidates.append(Relationship(place.resource, place.name, world.subject))
+    return candidates
+
+
+async def read_beyond(world: World, connection: Connection, goal: Place, candidates: Sequence[Relationship]) -> World:
+    """The world and what its candidates would lead to: an arrow goes on through the caller's own object.
+
+    Raises:
+        TooLargeToExplain: that is too much.
+    """
+    beyond = World(world.engine, world.subject, _add(world, candidates))
+    await read_world(beyond, connection, goal)
+    return World(world.engine, world.subject, beyond.facts | world.facts, beyond.distance)
+
+
+def find_missing(
+    world: World, goal: Place, candidates: Sequence[Relationship], seconds: float
+) -> tuple[Relationship, ...]:
+    """The fewest of some relationships that would turn the answer, the first ones before later ones.
+
+    Args:
+        world: what was read, with what the candidates lead to.
+        goal: the permission that is denied.
+        candidates: what can be added.
+        seconds: how long to look.
+
+    Raises:
+        SearchEnded: nothing was found in that time, and not everything tried.
+    """
+    ends = time.monotonic() + seconds
     for count in range(1, MOST_MISSING + 1):
         for chosen in combinations(candidates[: MOST_CANDIDATES // count], count):
             if time.monotonic() >= ends:
                 raise SearchEnded
-            if _would_allow(world, goal, chosen):
+            if goal in solve(World(world.engine, world.subject, _add(world, chosen), world.distance)):
                 return chosen
     return ()
 
 
-def _would_allow(world: World, goal: Place, added: tuple[Relationship, ...]) -> bool:
+def _add(world: World, added: Sequence[Relationship]) -> dict[Resource, list[Relationship]]:
     facts = {resource: list(known) for resource, known in world.facts.items()}
     for fact in added:
         facts[fact.resource].append(fact)
-    return goal in solve(World(world.engine, world.subject, facts, world.distance))
+    return facts
 
 
 async def find_granters(
